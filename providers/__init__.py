@@ -1,0 +1,1 @@
+"""Adapters to the models. ``base.py`` says what a provider is; each folder holds one."""

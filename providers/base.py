@@ -1,0 +1,59 @@
+"""What a provider is. Structural: an adapter needs no base class, only these methods."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from .types import ChatCall, ModelInfo, Usage
+
+
+class ChatReply(Protocol):
+    """An answer whose first upstream event has arrived without an error.
+
+    Exactly one of :meth:`sse` and :meth:`completion` is consumed. ``usage``, ``finish_reason`` and
+    ``first_token_at`` fill in while it passes and are valid even when the answer breaks off.
+    """
+
+    #: The upstream's own name of the model that answers.
+    model: str
+    usage: Usage
+    finish_reason: str | None
+    #: ``time.perf_counter()`` at the first content (text, thinking or tool call); None before.
+    first_token_at: float | None
+    #: Request parameters that were left out because this model refuses them, in request order.
+    dropped: tuple[str, ...]
+    upstream_request_id: str | None
+
+    def sse(self) -> AsyncIterator[bytes]:
+        """Chat-completion chunks as SSE bytes: one item per upstream read, never one per event,
+        ending with ``data: [DONE]``. Raises :class:`~providers.errors.ProviderError` when the
+        upstream breaks off; what was yielded before stays valid, and no ``[DONE]`` follows."""
+        ...
+
+    async def completion(self) -> dict[str, Any]:
+        """The whole answer as one ``chat.completion`` object. Raises ``ProviderError``."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop the upstream now, if it is still writing. Idempotent, never raises."""
+        ...
+
+
+class Provider(Protocol):
+    """An upstream that answers chats. Holds its connection pool; lives as long as the process."""
+
+    name: str
+
+    async def chat(self, call: ChatCall) -> ChatReply:
+        """Send ``call`` and wait for the first event of the answer, so that everything that
+        fails before it is still an ordinary error with a status. Raises ``ProviderError``."""
+        ...
+
+    async def models(self) -> list[ModelInfo]:
+        """The upstream's own list of models. Raises ``ProviderError``."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...

@@ -1,0 +1,82 @@
+"""Values that pass between the application and a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens as the provider reported them; classes are disjoint (``input`` excludes cache)."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    #: Part of ``output_tokens``.
+    reasoning_tokens: int = 0
+
+    @property
+    def cache_write_tokens(self) -> int:
+        return self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+    @property
+    def prompt_tokens(self) -> int:
+        """OpenAI's ``prompt_tokens``: everything that was read, cached or not."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+
+@dataclass(slots=True, frozen=True)
+class ModelCapabilities:
+    """What a model accepts. Learnt from the upstream's own list; never guessed from the name.
+
+    ``thinking`` holds the accepted ``thinking.type`` values. ``thinks_by_default`` is true when a
+    request that says nothing about thinking thinks. ``effort`` holds the accepted levels,
+    lowest first; empty when the model takes none.
+    """
+
+    thinking: frozenset[str] = frozenset()
+    thinks_by_default: bool = False
+    effort: tuple[str, ...] = ()
+    sampling: bool = True
+    forced_tool_choice: bool = True
+    prefill: bool = True
+    #: ``role: "system"`` accepted in the middle of ``messages``.
+    system_turns: bool = False
+    structured_outputs: bool = True
+    images: bool = True
+    pdf: bool = True
+
+
+@dataclass(slots=True, frozen=True)
+class ModelInfo:
+    """One model of one provider. Times are Unix seconds, sizes are tokens."""
+
+    id: str
+    provider: str
+    display_name: str = ""
+    created: int = 0
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    lifecycle: str = "active"
+    retires_at: str | None = None
+    capabilities: ModelCapabilities = field(default_factory=ModelCapabilities)
+
+
+@dataclass(slots=True, frozen=True)
+class ChatCall:
+    """One chat completion to be answered.
+
+    ``body`` is the caller's parsed chat-completions request: read it, never change it. ``model`` is
+    the upstream's id for the model; ``requested_model`` is the caller's name for it.
+    ``max_tokens_defaulted`` is true when ``body["max_tokens"]`` is the gateway's default rather than
+    the caller's wish: a provider may then add room for a model that thinks.
+    """
+
+    body: Mapping[str, Any]
+    model: str
+    requested_model: str
+    max_tokens_defaulted: bool = False
