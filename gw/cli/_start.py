@@ -1,0 +1,75 @@
+"""What ``serve`` and ``demo`` share: environment, address check, serving."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from ..settings import Settings, SettingsError, load
+
+
+def environment(args: argparse.Namespace) -> None:
+    """Lay the settings file below ``os.environ`` and the command's options above it.
+
+    Workers read ``os.environ`` again, so this is where everything has to end up.
+    """
+    file = Path(args.env_file)
+    if file.is_file():
+        for name, value in dotenv_values(file).items():
+            if value is not None:
+                os.environ.setdefault(name, value)
+    elif args.env_file != ".env":
+        raise SettingsError([f"--env-file {args.env_file}: there is no such file."])
+    for name, option in (("HOST", "host"), ("PORT", "port"), ("WEB_CONCURRENCY", "workers")):
+        value = getattr(args, option, None)
+        if value is not None:
+            os.environ[name] = str(value)
+
+
+def read_settings(args: argparse.Namespace, *, simulated: bool = False) -> Settings | None:
+    """The settings, or None after naming on stderr what is wrong with them and the fix."""
+    try:
+        if not simulated:
+            environment(args)
+        return load(os.environ, simulated=simulated)
+    except SettingsError as error:
+        print("gw: the settings are not right:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  - {problem}", file=sys.stderr)
+        print("`gw serve --help` lists every variable.", file=sys.stderr)
+        return None
+
+
+def address_problem(settings: Settings) -> str | None:
+    """Why ``HOST:PORT`` cannot be listened on, or None. Said before the workers start, since
+    afterwards it would be a traceback of the server's."""
+    host, port = settings.server.host, settings.server.port
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return f"PORT={port} is in use on {host}: stop the other program or set PORT to a free port."
+        if error.errno == errno.EACCES:
+            return f"PORT={port} may not be opened by this user: set PORT to 1024 or above."
+        return f"HOST={host!r} cannot be listened on: {error.strerror or error}."
+    return None
+
+
+def serve_until_signal(settings: Settings) -> int:
+    """Run the server; 0 after a clean stop."""
+    if (problem := address_problem(settings)) is not None:
+        print(f"gw: {problem}", file=sys.stderr)
+        return 1
+    from ..server import run
+
+    run(settings)
+    return 0

@@ -1,0 +1,45 @@
+"""``gw demo``: the gateway's main job with a simulated model, on embedded defaults."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from ..server import SIMULATED
+from ._start import environment, read_settings, serve_until_signal
+from .summary import url
+
+#: Not a secret: the demo listens on this machine and spends nobody's money.
+DEMO_KEY = "demo-key-not-a-secret"
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Serve with the simulated provider and print a request that can be pasted."""
+    args.env_file = os.devnull  # the demo is the same everywhere: no settings file
+    environment(args)
+    os.environ.setdefault("GATEWAY_API_KEY", DEMO_KEY)
+    os.environ[SIMULATED] = "1"
+    settings = read_settings(args, simulated=True)
+    if settings is None:
+        return 2
+    print(instructions(url(settings), settings.keys.gateway), flush=True)
+    return serve_until_signal(settings)
+
+
+def instructions(base: str, key: str) -> str:
+    """What the demo prints: one command to paste, and where to point a client."""
+    return f"""\
+The gateway runs at {base} with a simulated model: no key, no network, nothing to pay.
+
+Ask it something (in another terminal):
+
+  curl -N {base}/v1/chat/completions \\
+    -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
+    -d '{{"model": "sonnet", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+
+Or point any OpenAI client at it:
+
+  OPENAI_BASE_URL={base}/v1  OPENAI_API_KEY={key}  model: sonnet
+
+Ctrl-C stops it.
+"""

@@ -1,0 +1,71 @@
+"""The start-up summary: what is on, what is off and why."""
+
+from __future__ import annotations
+
+from .. import __version__
+from ..settings import Settings, fingerprint
+from ..variables import unbuilt
+
+
+def summary(settings: Settings, environ: dict[str, str]) -> str:
+    """One line per concern; keys are masked; what is accepted but not built yet is named."""
+    server, keys, claude, limits = settings.server, settings.keys, settings.claude, settings.limits
+    lines = [
+        f"claude-gateway {__version__} on {url(settings)}, {server.workers} worker(s), "
+        f"upstream transport: {settings.upstream.transport}",
+        _on("auth", f"GATEWAY_API_KEY {fingerprint(keys.gateway)}"),
+    ]
+    if len(keys.gateway) < 24 and not settings.simulated:
+        lines.append("        ! GATEWAY_API_KEY is short: `openssl rand -hex 32` makes a better one")
+    if settings.simulated:
+        lines.append(_on("simulated", "answers every claude-* model; no key, no network"))
+    elif claude.api_key is None:
+        lines.append(_off("claude", "ANTHROPIC_API_KEY is not set: claude-* models answer 500"))
+    else:
+        lines.append(_on("claude", f"{claude.base_url}, ANTHROPIC_API_KEY {fingerprint(claude.api_key)}"))
+    lines.append(
+        _on("aliases", f"sonnet = {claude.sonnet}, opus = {claude.opus}, haiku = {claude.haiku}"),
+    )
+    if settings.local.base_url is None:
+        lines.append(_off("local models", "LOCAL_LLM_BASE_URL is not set"))
+    lines.append(
+        _on("rate limit", f"{limits.rpm} requests/minute per key, in this process")
+        if limits.rate_limit
+        else _off("rate limit", "RATE_LIMIT_ENABLED=0")
+    )
+    lines.append(
+        _on(
+            "limits",
+            f"system {limits.system_chars:,}, user message {limits.user_chars:,}, tool result "
+            f"{limits.tool_result_chars:,} characters; "
+            f"{limits.default_max_tokens:,} output tokens by default",
+        )
+    )
+    if not server.metrics:
+        lines.append(_off("metrics", "PROMETHEUS_ENABLED=0"))
+    elif keys.admin is None:
+        lines.append(_off("metrics", "/admin/metrics is closed: ADMIN_API_KEY is not set"))
+    else:
+        lines.append(_on("metrics", f"/admin/metrics, ADMIN_API_KEY {fingerprint(keys.admin)}"))
+    lines.append("  not built yet (accepted, without effect):")
+    for feature, chosen in unbuilt(environ):
+        lines.append(f"        - {feature}" + (f"  <- you set {', '.join(chosen)}" if chosen else ""))
+    return "\n".join(lines)
+
+
+def url(settings: Settings) -> str:
+    """Where a client on this machine reaches the gateway."""
+    host = settings.server.host
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return (
+        f"http://[{host}]:{settings.server.port}" if ":" in host else f"http://{host}:{settings.server.port}"
+    )
+
+
+def _on(name: str, text: str) -> str:
+    return f"  on    {name:<13}{text}"
+
+
+def _off(name: str, text: str) -> str:
+    return f"  off   {name:<13}{text}"

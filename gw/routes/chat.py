@@ -1,0 +1,72 @@
+"""``POST /v1/chat/completions`` in OpenAI's dialect, streamed or not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from blacksheep import Request, Response, StreamedContent
+
+from middleware._reject import sse_error
+from middleware._state import COMPLETION, DEFAULTED, Completion
+from providers.base import ChatReply
+from providers.errors import BadRequest, ProviderError
+from providers.types import ChatCall
+
+from ..dispatch import Dispatcher, Target
+from ..errors import rejection_of
+from ..settle import REPLY
+from ._http import Handler, guarded, json_object, json_response, note_error, state_of
+
+# no-transform: a proxy that compresses would hold events back; x-accel-buffering: nginx's own switch.
+_SSE_HEADERS = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+
+
+def chat_completions(dispatcher: Dispatcher) -> Handler:
+    """The handler. It waits for the upstream's first event before it answers, so that every earlier
+    failure has a status of its own."""
+
+    async def handle(request: Request) -> Response:
+        state = state_of(request)
+        body = json_object(request)
+        stream = body.get("stream")
+        if stream is not None and not isinstance(stream, bool):
+            raise BadRequest("`stream` must be true or false.", param="stream", code="invalid_type")
+        target = dispatcher.resolve(body.get("model"))
+        completion = state[COMPLETION] = Completion(target.provider.name, target.model, bool(stream))
+        call = ChatCall(body, target.model, target.requested, "max_tokens" in state.get(DEFAULTED, ()))
+        reply = state[REPLY] = await target.provider.chat(call)
+        completion.model = reply.model
+        headers = answer_headers(target, reply)
+        if not stream:
+            return json_response(await reply.completion(), headers)
+        content = StreamedContent(b"text/event-stream; charset=utf-8", lambda: _events(reply, state))
+        return Response(200, [*headers, *_SSE_HEADERS], content)
+
+    return guarded(handle)
+
+
+async def _events(reply: ChatReply, state: dict[str, Any]) -> AsyncIterator[bytes]:
+    """The reply's events. A failure becomes an error event with no ``[DONE]`` behind it."""
+    try:
+        async for piece in reply.sse():
+            if piece:  # BlackSheep takes an empty piece for the end
+                yield piece
+    except ProviderError as error:
+        note_error(state, error)
+        yield sse_error(rejection_of(error), "openai")
+
+
+def answer_headers(target: Target, reply: ChatReply) -> list[tuple[bytes, bytes]]:
+    """Who answered, and what was left out of the request."""
+    headers = [
+        (b"x-provider", target.provider.name.encode()),
+        (b"x-model-source", target.source.encode()),
+        (b"x-gateway-model", reply.model.encode()),
+    ]
+    if reply.dropped:
+        headers.append((b"x-gateway-dropped-params", ", ".join(reply.dropped).encode("ascii", "replace")))
+    if target.warning is not None:
+        # RFC 9110 §5.5 and RFC 7234 §5.5.7: code 299 is a miscellaneous persistent warning.
+        headers.append((b"warning", f'299 claude-gateway "{target.warning}"'.encode("ascii", "replace")))
+    return headers

@@ -1,0 +1,44 @@
+"""``/live``, ``/ready`` and ``/health``: no key needed, nothing secret told."""
+
+from __future__ import annotations
+
+from blacksheep import Request, Response
+
+from .. import __version__
+from ..drain import Drain
+from ._http import Handler, json_response
+
+
+def live() -> Handler:
+    """The process answers: 200 at once, whatever the upstreams do."""
+
+    async def handle(request: Request) -> Response:
+        return json_response({"status": "live"})
+
+    return handle
+
+
+def ready(drain: Drain) -> Handler:
+    """Send traffic here? 503 while the process drains, so that a load balancer moves on."""
+
+    async def handle(request: Request) -> Response:
+        if drain.draining:
+            return json_response({"status": "draining"}, status=503)
+        return json_response({"status": "ready"})
+
+    return handle
+
+
+def health(drain: Drain, providers: list[str]) -> Handler:
+    """For people: version, state and which providers are configured."""
+
+    async def handle(request: Request) -> Response:
+        return json_response(
+            {
+                "status": "draining" if drain.draining else "ok",
+                "version": __version__,
+                "providers": providers,
+            }
+        )
+
+    return handle

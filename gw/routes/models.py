@@ -1,0 +1,62 @@
+"""``GET /v1/models`` and ``GET /v1/models/{id}``: one object that both SDKs parse."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from blacksheep import Request, Response
+
+from middleware._reject import Rejection
+from providers.types import ModelInfo
+
+from ..catalog import Catalog
+from ._http import Handler, guarded, json_response, refuse
+
+
+def list_models(catalog: Catalog) -> Handler:
+    async def handle(request: Request) -> Response:
+        data = [entry(model) for model in await catalog.models()]
+        page = {
+            "object": "list",
+            "data": data,
+            "has_more": False,
+            "first_id": data[0]["id"] if data else None,
+            "last_id": data[-1]["id"] if data else None,
+        }
+        return json_response(page)
+
+    return guarded(handle)
+
+
+def get_model(catalog: Catalog) -> Handler:
+    async def handle(request: Request) -> Response:
+        wanted = (request.route_values or {}).get("model_id") or ""
+        for model in await catalog.models():
+            if model.id == wanted:
+                return json_response(entry(model))
+        return refuse(
+            request,
+            Rejection(404, f"The model {wanted[:100]!r} does not exist here.", code="model_not_found"),
+        )
+
+    return guarded(handle)
+
+
+def entry(model: ModelInfo) -> dict[str, Any]:
+    """OpenAI's fields (``object``, ``created``, ``owned_by``) and Anthropic's (``type``, ``display_name``,
+    ``created_at``, ``lifecycle`` …) side by side; each SDK ignores the other's."""
+    created_at = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "id": model.id,
+        "object": "model",
+        "type": "model",
+        "created": model.created,
+        "created_at": created_at,
+        "owned_by": model.provider,
+        "display_name": model.display_name or model.id,
+        "lifecycle": model.lifecycle,
+        "retires_at": model.retires_at,
+        "max_input_tokens": model.max_input_tokens,
+        "max_tokens": model.max_output_tokens,
+    }

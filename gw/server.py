@@ -1,0 +1,96 @@
+"""Granian around the application: the settings that were measured, and the worker's start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.server import Server as Granian
+
+from middleware._asgi import ASGIApp
+
+from .settings import Settings, load
+
+#: Set by the command line for its workers, which read the environment again.
+SIMULATED = "GATEWAY_SIMULATED"
+#: Beyond the drain deadline, for the last error events and usage rows; then Granian kills the worker.
+KILL_MARGIN_SECONDS = 5
+
+
+def create() -> ASGIApp:
+    """What each worker calls: the application from the environment, signals and GC set up."""
+    from .app import create_app
+
+    return create_app(load(os.environ, simulated=os.environ.get(SIMULATED) == "1"), own_process=True)
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal. Raises ``OSError`` when the address cannot be bound.
+
+    HTTP/1 only, without web sockets: with ``auto`` silent connections hold their slots past every
+    time-out, and back-pressure counts connections, so its default would cap open streams at about
+    a thousand (docs/decisions/0006-serving.md).
+    """
+    metrics_dir = _share_metrics(settings)
+    try:
+        Granian(
+            "gw.server:create",
+            factory=True,
+            address=settings.server.host,
+            port=settings.server.port,
+            interface=Interfaces.ASGI,
+            workers=settings.server.workers,
+            http=HTTPModes.http1,
+            websockets=False,
+            loop=Loops.auto,
+            backlog=4096,
+            backpressure=4096,
+            workers_kill_timeout=int(settings.server.drain_seconds) + KILL_MARGIN_SECONDS,
+            respawn_failed_workers=True,
+            log_dictconfig=log_config(settings.server.log_level),
+        ).serve()
+    finally:
+        if metrics_dir is not None:
+            shutil.rmtree(metrics_dir, ignore_errors=True)
+
+
+def _share_metrics(settings: Settings) -> str | None:
+    """Several workers write their metrics to one directory, from which any of them can sum up."""
+    if settings.server.workers == 1 or not settings.server.metrics:
+        return None
+    if given := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        Path(given).mkdir(parents=True, exist_ok=True)
+        return None
+    directory = tempfile.mkdtemp(prefix="gateway-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    return directory
+
+
+def log_config(level: str) -> dict[str, Any]:
+    """Access lines (JSON already) to stdout, everything else to stderr; Granian only when it matters."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "bare": {"format": "%(message)s"},
+            "plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        },
+        "handlers": {
+            "stdout": {"class": "logging.StreamHandler", "formatter": "bare", "stream": "ext://sys.stdout"},
+            "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"},
+        },
+        "root": {"level": "WARNING", "handlers": ["stderr"]},
+        "loggers": {
+            "gateway": {"level": level.upper(), "handlers": ["stderr"], "propagate": False},
+            "gateway.access": {"level": level.upper(), "handlers": ["stdout"], "propagate": False},
+            "_granian": {
+                "level": "DEBUG" if level == "debug" else "WARNING",
+                "handlers": ["stderr"],
+                "propagate": False,
+            },
+        },
+    }

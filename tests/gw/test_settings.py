@@ -1,0 +1,113 @@
+"""A wrong value is named with its fix; a right one is read with the documented default."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gw.settings import SettingsError, fingerprint, load
+from gw.variables import VARIABLES, table, unbuilt
+
+KEY = {"GATEWAY_API_KEY": "a-perfectly-long-test-key-0123456789"}
+
+
+def problems(**environ: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load({**KEY, **environ})
+    return "\n".join(caught.value.problems)
+
+
+def test_the_documented_defaults_are_in_force() -> None:
+    settings = load(KEY)
+    assert (settings.server.host, settings.server.port, settings.server.workers) == ("127.0.0.1", 8080, 1)
+    assert settings.server.max_body_bytes == 32 * 1024 * 1024
+    assert settings.limits.system_chars == 40000
+    assert settings.limits.user_chars == 120000
+    assert settings.limits.tool_result_chars == 20000
+    assert settings.limits.default_max_tokens == 1200
+    assert (settings.limits.rate_limit, settings.limits.rpm) == (True, 60)
+    assert settings.local.default_model == "qwen2.5-coder:14b-instruct"
+    assert len(settings.local.allowlist) == 10
+    assert settings.upstream.connect == 5
+    assert settings.server.drain_seconds == 30
+
+
+@pytest.mark.parametrize("value", ["", "   ", None])
+def test_a_missing_or_empty_gateway_key_is_named(value: str | None) -> None:
+    with pytest.raises(SettingsError, match="GATEWAY_API_KEY is not set") as caught:
+        load({} if value is None else {"GATEWAY_API_KEY": value})
+    assert "openssl rand" in str(caught.value)
+
+
+def test_a_short_key_is_refused() -> None:
+    assert "GATEWAY_API_KEY is too short" in problems(GATEWAY_API_KEY="abc")
+    assert "ADMIN_API_KEY is too short" in problems(ADMIN_API_KEY="abc")
+
+
+def test_the_admin_key_must_differ_from_the_clients_key() -> None:
+    assert "ADMIN_API_KEY equals GATEWAY_API_KEY" in problems(ADMIN_API_KEY=KEY["GATEWAY_API_KEY"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "70000"),
+        ("WEB_CONCURRENCY", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "soon"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "nan"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "-1"),
+        ("RATE_LIMIT_ENABLED", "maybe"),
+        ("RATE_LIMIT_RPM", "0"),
+        ("ANTHROPIC_BASE_URL", "ftp://example.com"),
+        ("ANTHROPIC_BASE_URL", "api.anthropic.com"),
+        ("ANTHROPIC_BASE_URL", "http://[::1"),
+        ("LOCAL_LLM_BASE_URL", "http://x/?q=1"),
+        ("DEFAULT_MODEL", "not a model"),
+        ("GATEWAY_HTTP_TRANSPORT", "curl"),
+        ("SMART_ROUTING_MODE", "dice"),
+        ("CASCADE_QUALITY_CHECK_MODE", "vibes"),
+        ("ENABLE_SKILLS", "perhaps"),
+        ("CACHE_TTL_SECONDS", "forever"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_fix(name: str, value: str) -> None:
+    text = problems(**{name: value})
+    assert f"{name}={value!r} is not valid: it must be " in text
+
+
+def test_every_wrong_value_is_named_at_once() -> None:
+    text = problems(PORT="x", LOG_LEVEL="y", ENABLE_SKILLS="z")
+    assert len(text.splitlines()) == 3
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
+    text = problems(ANTHROPIC_BASE_URL="https://user:hunter2@example.com")
+    assert "ANTHROPIC_BASE_URL" in text
+    assert "hunter2" not in text
+
+
+def test_secrets_never_show_in_a_repr() -> None:
+    settings = load({**KEY, "ANTHROPIC_API_KEY": "sk-ant-canary-000000", "ADMIN_API_KEY": "admin-canary-1"})
+    assert "canary" not in repr(settings)
+    assert KEY["GATEWAY_API_KEY"] not in repr(settings)
+
+
+def test_a_fingerprint_never_holds_a_short_secret() -> None:
+    assert fingerprint("short-secret") == "set"
+    assert fingerprint("0123456789abcdef0123456789") == "…6789"
+    assert fingerprint(None) == "not set"
+
+
+def test_what_is_not_built_is_listed_with_what_the_operator_set() -> None:
+    listed = dict(unbuilt({"REDIS_URL": "redis://x"}))
+    assert listed["Redis"] == ["REDIS_URL"]
+    assert listed["response cache"] == []
+
+
+def test_the_help_lists_every_variable_once() -> None:
+    text = table()
+    for variable in VARIABLES:
+        assert len(re.findall(rf"^  {variable.name}\b", text, re.MULTILINE)) == 1
