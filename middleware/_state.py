@@ -9,9 +9,9 @@ middleware works when the others are not installed.
 | ``gateway.principal`` | :class:`Principal` | auth | rate_limit, telemetry |
 | ``gateway.body`` | ``_body.Body`` | the first reader of the body | every other reader |
 | ``gateway.savings`` | ``list[Saving]`` | rewriting middlewares | telemetry |
-| ``gateway.defaulted`` | ``set[str]`` | limits: body fields that the gateway, not the client, set | application |
+| ``gateway.defaulted`` | ``set[str]`` | limits: body fields the gateway set, not the client | application |
 | ``gateway.completion`` | :class:`Completion` | application | telemetry |
-| ``gateway.aborted`` | ``"client_disconnect"`` or ``"deadline"`` | disconnect | telemetry |
+| ``gateway.aborted`` | ``client_disconnect``, ``deadline``, ``write_timeout`` | disconnect | telemetry |
 """
 
 from __future__ import annotations
