@@ -1,0 +1,219 @@
+"""Scenario and plan compiled to a program: bytes, pauses and faults, ready to be played on a socket.
+
+Compiling is pure and its result is immutable, so that the server can keep the program of a request
+that comes again: a repeated request then costs a dictionary look-up and one write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import orjson
+
+from providers.simulated.events import events, sse
+from providers.simulated.prefix import sign
+from providers.simulated.replies import Plan, Planner
+
+from .refusal import Refusal, refusal_of
+from .scenario import Scenario
+
+#: Stands for the request id in a program; the player writes the real one, of the same length.
+REQUEST_ID = b"req_sim_000000000000"
+
+#: Seconds before a reset, so that the peer has read what was written: a reset may overtake data.
+_RESET_DELAY = 0.02
+
+
+class Action(IntEnum):
+    WRITE = 0
+    #: TCP reset.
+    RESET = 1
+    #: FIN, whatever the framing promised.
+    CLOSE = 2
+    #: Nothing more, until the client goes.
+    STALL = 3
+
+
+class Step(NamedTuple):
+    """Wait ``delay`` seconds, then act. ``events`` is how many SSE events ``data`` completes."""
+
+    delay: float
+    action: Action
+    data: bytes = b""
+    events: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Program:
+    """``head`` is everything up to the body (for JSON answers the body too), written after ``hold`` s."""
+
+    status: int
+    head: bytes
+    steps: tuple[Step, ...] = ()
+    hold: float = 0
+    keep_alive: bool = True
+
+
+def make_plan(planner: Planner, request: dict[str, Any], scenario: Scenario) -> Plan:
+    """The reply to ``request`` as ``scenario`` wants it said."""
+    blocks = scenario.blocks
+    if blocks is None and scenario.tokens is not None:
+        blocks = [{"type": "text", "text": " word" * scenario.tokens}] if scenario.tokens else []
+    elif blocks is None and scenario.text is not None:
+        blocks = [{"type": "text", "text": scenario.text}]
+    elif blocks is None and scenario.stop_reason == "refusal":
+        blocks = []
+    details = dict(scenario.stop_details) if scenario.stop_details else None
+    if scenario.stop_reason == "refusal" and details is None:
+        details = {"type": "refusal", "category": "general_harms", "explanation": "Simulated refusal."}
+    if blocks is None:
+        plan = planner.plan(request)
+    else:
+        signed = [
+            {**block, "signature": sign(request, request["messages"], str(block["thinking"]))}
+            if block.get("type") == "thinking" and "signature" not in block
+            else block
+            for block in blocks
+        ]
+        called = any(block.get("type") == "tool_use" for block in signed)
+        plan = planner.finish(request, signed, "tool_use" if called else "end_turn")
+    if scenario.stop_reason is not None:
+        plan = replace(plan, stop_reason=scenario.stop_reason, stop_details=details)
+    if scenario.usage is not None:
+        plan = replace(plan, usage={**plan.usage, **scenario.usage})
+    return plan
+
+
+def answer(scenario: Scenario, plan: Plan, *, stream: bool) -> Program:
+    """The program of a good status: an event stream or one JSON message."""
+    if not stream:
+        return _early_faults(scenario, json_answer(200, plan.message(), scenario))
+    per_delta = 1 if scenario.tokens is not None else 3
+    frames = [sse(event) for event in events(plan, pieces_per_delta=per_delta)]
+    return _early_faults(scenario, _stream(scenario, frames))
+
+
+def refuse(refusal: Refusal, scenario: Scenario | None = None) -> Program:
+    """The program of an error envelope."""
+    body = refusal.envelope(REQUEST_ID.decode())
+    return json_answer(refusal.status, body, scenario)
+
+
+def scripted_error(scenario: Scenario) -> Program:
+    """The program of a scenario whose status is an error."""
+    if scenario.body is None:
+        program = refuse(refusal_of(scenario.status, scenario.message, scenario.error_type), scenario)
+    else:
+        program = json_answer(scenario.status, scenario.body, scenario)
+    return _early_faults(scenario, program)
+
+
+def json_answer(status: int, body: Any, scenario: Scenario | None = None) -> Program:
+    """``body`` as JSON, or as HTML when it is a string (what a proxy in between would say)."""
+    html = isinstance(body, str)
+    data = body.encode() if html else orjson.dumps(body)
+    kind = b"text/html" if html else b"application/json"
+    head = _head(status, kind, scenario) + b"content-length: %d\r\n\r\n" % len(data)
+    return Program(status, head + data, hold=scenario.hold_ms / 1000 if scenario else 0)
+
+
+def _head(status: int, content_type: bytes, scenario: Scenario | None) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Overloaded"  # 529 is not registered
+    lines = [
+        f"HTTP/1.1 {status} {phrase}".encode(),
+        b"content-type: " + content_type,
+        b"request-id: " + REQUEST_ID,
+    ]
+    if scenario is not None:
+        if scenario.retry_after is not None:
+            lines.append(f"retry-after: {scenario.retry_after:g}".encode())
+        lines += [f"{name}: {value}".encode() for name, value in scenario.headers.items()]
+    return b"\r\n".join(lines) + b"\r\n"
+
+
+def _early_faults(scenario: Scenario, program: Program) -> Program:
+    """Faults that replace the whole answer."""
+    hold = scenario.hold_ms / 1000
+    match scenario.fault:
+        case "hang":
+            return Program(program.status, b"", (Step(0, Action.STALL),), hold)
+        case "drop":
+            return Program(program.status, b"", (Step(0, Action.CLOSE),), hold)
+        case "bad_http":
+            return Program(program.status, b"220 this is not HTTP\r\n\r\n", (Step(0, Action.CLOSE),), hold)
+    return program
+
+
+def _stream(scenario: Scenario, frames: list[bytes]) -> Program:
+    ending: Action | None = None
+    at_end = scenario.fault in ("truncate", "cut")
+    after = scenario.after if scenario.after is not None else len(frames) - 1 if at_end else 4
+    match scenario.fault:
+        case "reset" | "stall" | "cut":
+            frames = frames[:after]
+            ending = {"reset": Action.RESET, "stall": Action.STALL, "cut": Action.CLOSE}[scenario.fault]
+        case "truncate":
+            frames = frames[:after]
+        case "error":
+            refusal = refusal_of(529, scenario.message, scenario.error_type)
+            frames = [*frames[:after], sse(refusal.envelope())]
+        case "bad_json" | "bad_utf8" | "unknown_event":
+            frames = [*frames[:after], _BROKEN[scenario.fault], *frames[after:]]
+    head = _head(200, b"text/event-stream; charset=utf-8", scenario) + b"cache-control: no-cache\r\n"
+    steps = _steps(scenario, frames)
+    match scenario.framing:
+        case "chunked":
+            head += b"transfer-encoding: chunked\r\n\r\n"
+            steps = [step._replace(data=b"%x\r\n%b\r\n" % (len(step.data), step.data)) for step in steps]
+            if ending is None:
+                steps = _append(steps, b"0\r\n\r\n")
+        case "close":
+            head += b"connection: close\r\n\r\n"
+        case "length":
+            # A fault must break the promise: the length is that of one event more than is sent.
+            extra = 16 if ending is not None else 0
+            head += b"content-length: %d\r\n\r\n" % (sum(len(step.data) for step in steps) + extra)
+    if ending is not None:
+        steps.append(Step(_RESET_DELAY if ending is Action.RESET else 0, ending))
+    return Program(200, head, tuple(steps), scenario.hold_ms / 1000, scenario.framing != "close")
+
+
+def _steps(scenario: Scenario, frames: list[bytes]) -> list[Step]:
+    """``frames`` as writes; the first goes out with the head."""
+    delay = scenario.delay_ms / 1000
+    coalesce = scenario.coalesce if scenario.coalesce is not None else not delay and not scenario.split
+    if not frames:
+        return []
+    if scenario.split:
+        whole = b"".join(frames)
+        cuts = [whole[at : at + scenario.split] for at in range(0, len(whole), scenario.split)]
+        ends = [cut.count(b"\n\n") for cut in cuts]  # close enough for a ledger: a cut may halve one
+        return [
+            Step(delay if index else 0, Action.WRITE, cut, count)
+            for index, (cut, count) in enumerate(zip(cuts, ends, strict=True))
+        ]
+    if coalesce:
+        return [Step(0, Action.WRITE, b"".join(frames), len(frames))]
+    return [Step(delay if index else 0, Action.WRITE, frame, 1) for index, frame in enumerate(frames)]
+
+
+def _append(steps: Sequence[Step], data: bytes) -> list[Step]:
+    """The end of the body travels with the last event, as servers do it."""
+    if not steps:
+        return [Step(0, Action.WRITE, data)]
+    return [*steps[:-1], steps[-1]._replace(data=steps[-1].data + data)]
+
+
+_BROKEN = {
+    "bad_json": b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,\n\n',
+    "bad_utf8": b"event: content_block_delta\ndata: "
+    b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"\xff\xfe"}}\n\n',
+    "unknown_event": b'event: weather_report\ndata: {"type":"weather_report","sky":"blue"}\n\n',
+}
