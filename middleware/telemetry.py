@@ -102,7 +102,10 @@ class TelemetryMiddleware:
         if self._metrics is not None:
             self._metrics.observe(completion, status, seconds, ttft)
         if self._access_log and self._logger.isEnabledFor(logging.INFO):
-            self._logger.info("%s", _line(scope, state, status, seconds, ttft).decode())
+            line = _line(scope, state, status, seconds, ttft).decode()
+            # What logger.info() does, without walking the stack for a caller that is always this line.
+            log = self._logger
+            log.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, line, (), None))
 
 
 class _Answer:

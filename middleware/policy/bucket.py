@@ -45,11 +45,11 @@ class Bucket:
         self._updated = 0.0
 
     def level(self, now: float) -> float:
-        """What is in the bucket at ``now``. A clock that went backwards leaks nothing."""
-        leaked = (now - self._updated) * self.rate
-        if leaked > 0:
-            self._level = max(self._level - leaked, 0.0)
-        self._updated = now
+        """What is in the bucket at ``now``. Time that goes backwards leaks nothing, then or later."""
+        elapsed = now - self._updated
+        if elapsed > 0:
+            self._level = max(self._level - elapsed * self.rate, 0.0)
+            self._updated = now
         return self._level
 
     def add(self, now: float, amount: float = 1.0) -> None:

@@ -1,0 +1,377 @@
+"""Telemetry: every request has an id, a line and a count, and costs nobody an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from middleware import _metrics
+from middleware._asgi import with_state
+from middleware._metrics import MAX_LABEL_VALUES, Metrics
+from middleware._state import (
+    ABORTED,
+    COMPLETION,
+    PRINCIPAL,
+    REQUEST_ID,
+    Completion,
+    Principal,
+    Saving,
+    add_saving,
+)
+from middleware.telemetry import TelemetryMiddleware
+
+from .asgi import call, make_scope
+
+pytestmark = pytest.mark.anyio
+
+CANARY = "sk-canary-5f2d"
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def access(self) -> list[dict[str, Any]]:
+        return [orjson.loads(r.getMessage()) for r in self.records if r.levelno == logging.INFO]
+
+
+@pytest.fixture
+def log() -> Iterator[_Lines]:
+    handler = _Lines()
+    logger = logging.getLogger("gateway.access")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = propagate
+
+
+def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+async def _hello(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-request-id", b"theirs")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+def _answering(completion: Completion, *, status: int = 200, aborted: str | None = None) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope, state = with_state(scope)
+        state[COMPLETION] = completion
+        if aborted:
+            state[ABORTED] = aborted
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    return app
+
+
+async def test_a_request_gets_an_id_of_its_own_and_the_answer_carries_it() -> None:
+    app = TelemetryMiddleware(_hello, gateway="my-gateway")
+    answers = [await call(app) for _ in range(50)]
+    assert all(a.headers["x-gateway"] == "my-gateway" for a in answers)
+    ids = [[v for k, v in a.raw_headers if k == b"x-request-id"] for a in answers]
+    assert all(len(values) == 1 for values in ids), "the application's own id must not stand beside ours"
+    assert len({values[0] for values in ids}) == 50
+
+
+@given(st.one_of(st.binary(max_size=160), st.from_regex(rb"[A-Za-z0-9._-]{1,140}", fullmatch=True)))
+def test_only_a_sane_incoming_id_is_adopted(raw: bytes) -> None:
+    async def run() -> None:
+        seen: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            seen.append(scope["state"][REQUEST_ID])
+            await _hello(scope, receive, send)
+
+        telemetry = TelemetryMiddleware(app, access_log=False)
+        answer = await call(telemetry, headers=[(b"x-request-id", raw)])
+        assert answer.headers["x-request-id"] == seen[0]
+        assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", seen[0])
+        adopted = seen[0].encode() == raw
+        assert adopted == bool(re.fullmatch(rb"[A-Za-z0-9._-]{1,128}", raw))
+
+    asyncio.run(run())
+
+
+async def test_the_access_log_is_one_json_line_of_metadata(log: _Lines) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        state = scope["state"]
+        state[PRINCIPAL] = Principal("red", "0123456789ab")
+        add_saving(state, Saving("limits", 400, 100))
+        state[COMPLETION] = Completion(
+            "anthropic",
+            "claude-sonnet-5-5",
+            True,
+            10,
+            20,
+            30,
+            40,
+            5,
+            time.perf_counter(),
+            ("idle", "stalled"),
+        )
+        await _hello(scope, receive, send)
+
+    answer = await call(
+        TelemetryMiddleware(app),
+        headers={"authorization": f"Bearer {CANARY}", "x-api-key": CANARY},
+        query=f"key={CANARY}",
+        body=CANARY.encode(),
+    )
+    (line,) = log.access
+    assert line.pop("time").endswith("Z")
+    assert line.pop("duration_ms") >= line.pop("ttft_ms") >= 0
+    assert line == {
+        "request_id": answer.headers["x-request-id"],
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "status": 200,
+        "provider": "anthropic",
+        "model": "claude-sonnet-5-5",
+        "stream": True,
+        "input_tokens": 10,
+        "output_tokens": 20,
+        "cache_read_tokens": 30,
+        "cache_write_tokens": 40,
+        "reasoning_tokens": 5,
+        "upstream_error": "idle/stalled",
+        "project": "red",
+        "key_id": "0123456789ab",
+        "savings": [{"layer": "limits", "chars": 400, "tokens": 100}],
+    }
+    assert not [r for r in log.records if CANARY in r.getMessage()]
+
+
+async def test_the_access_log_can_be_switched_off(log: _Lines) -> None:
+    await call(TelemetryMiddleware(_hello, access_log=False))
+    assert log.records == []
+
+
+@pytest.mark.parametrize("path", ["/\udcff", "/ü\nfake line", "/" + "a" * 5000])
+async def test_no_path_breaks_or_forges_a_log_line(log: _Lines, path: str) -> None:
+    scope = make_scope()
+    scope["path"] = path
+
+    async def send(message: Any) -> None: ...
+
+    async def receive() -> Any: ...
+
+    await TelemetryMiddleware(_hello)(scope, receive, send)
+    (line,) = log.access
+    assert len(line["path"]) <= 256
+    assert "\n" not in log.records[0].getMessage()
+
+
+async def test_a_request_is_counted_under_what_the_application_resolved() -> None:
+    metrics = Metrics()
+    done = Completion("anthropic", "claude-opus-5", False, 7, 11, 13, 17, 0, time.perf_counter() + 60)
+    await call(TelemetryMiddleware(_answering(done), metrics=metrics))
+    await call(TelemetryMiddleware(_answering(done), metrics=metrics))
+    by_model = {"provider": "anthropic", "model": "claude-opus-5"}
+    assert _value(metrics, "gateway_requests_total", **by_model, status="200") == 2
+    tokens = {
+        direction: _value(metrics, "gateway_tokens_total", **by_model, direction=direction)
+        for direction in ("input", "output", "cache_read", "cache_write")
+    }
+    assert tokens == {"input": 14, "output": 22, "cache_read": 26, "cache_write": 34}
+    assert _value(metrics, "gateway_latency_seconds_count", provider="anthropic") == 2
+    assert _value(metrics, "gateway_ttft_seconds_count") == 2
+    assert _value(metrics, "gateway_ttft_seconds_bucket", le="30.0") == 0
+
+
+async def test_a_refusal_is_counted_although_it_has_no_model() -> None:
+    metrics = Metrics()
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    await call(TelemetryMiddleware(refuse, metrics=metrics))
+    assert _value(metrics, "gateway_requests_total", provider="none", model="none", status="401") == 1
+
+
+@pytest.mark.parametrize(
+    ("aborted", "status"), [("client_disconnect", 499), ("write_timeout", 499), ("deadline", 504)]
+)
+async def test_an_aborted_stream_is_never_counted_as_success(log: _Lines, aborted: str, status: int) -> None:
+    metrics = Metrics()
+    done = Completion("p", "m", True)
+    await call(TelemetryMiddleware(_answering(done, aborted=aborted), metrics=metrics))
+    assert _value(metrics, "gateway_requests_total", provider="p", model="m", status=str(status)) == 1
+    assert log.access[0]["status"] == status
+    assert log.access[0]["aborted"] == aborted
+
+
+async def test_a_stream_that_its_upstream_broke_counts_as_an_upstream_error() -> None:
+    metrics = Metrics()
+    broken = Completion("p", "m", True, upstream_error=("stream", "upstream_overloaded"))
+    await call(TelemetryMiddleware(_answering(broken), metrics=metrics))
+    assert _value(metrics, "gateway_upstream_errors_total", stage="stream", code="upstream_overloaded") == 1
+
+
+async def test_callers_cannot_flood_the_metrics_with_names() -> None:
+    metrics = Metrics()
+    for number in range(MAX_LABEL_VALUES + 50):
+        done = Completion("p", f"model-{number}", upstream_error=("read", f"code-{number}"))
+        await call(TelemetryMiddleware(_answering(done), metrics=metrics))
+    assert _value(metrics, "gateway_requests_total", provider="p", model="other", status="200") == 50
+    assert _value(metrics, "gateway_upstream_errors_total", stage="read", code="other") == 50
+    await call(TelemetryMiddleware(_answering(Completion("p", "model-0")), metrics=metrics))
+    assert _value(metrics, "gateway_requests_total", provider="p", model="model-0", status="200") == 2
+
+
+async def test_an_exception_becomes_a_500_without_details(log: _Lines) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    answer = await call(TelemetryMiddleware(broken))
+    assert answer.status == 500
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert b"secret" not in answer.body
+    assert b"Traceback" not in answer.body
+    errors = [r for r in log.records if r.levelno == logging.ERROR]
+    assert answer.headers["x-request-id"] in errors[0].getMessage()
+    assert errors[0].exc_info is not None
+    assert log.access[0]["status"] == 500
+
+
+async def test_an_exception_in_anthropics_dialect_names_the_request() -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError
+
+    answer = await call(TelemetryMiddleware(broken), path="/v1/messages")
+    assert answer.json()["type"] == "error"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_an_exception_after_the_start_reaches_the_server(log: _Lines) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("broken off")
+
+    with pytest.raises(RuntimeError, match="broken off"):
+        await call(TelemetryMiddleware(broken))
+    assert len(log.access) == 1
+
+
+async def test_a_cancelled_request_is_recorded_and_stays_cancelled(log: _Lines) -> None:
+    began = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        began.set()
+        await asyncio.sleep(30)
+
+    task = asyncio.create_task(call(TelemetryMiddleware(slow)))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log.access[0]["status"] == 499
+    assert log.access[0]["aborted"] == "cancelled"
+
+
+async def test_broken_telemetry_never_costs_an_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+
+    def explode(*args: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(metrics, "observe", explode)
+    answer = await call(TelemetryMiddleware(_hello, metrics=metrics))
+    assert answer.body == b"hello"
+    assert "unrecorded" in caplog.text
+
+
+async def test_other_scope_types_pass_untouched() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope, receive, send))
+
+    scope = {"type": "lifespan"}
+    await TelemetryMiddleware(app)(scope, call, call)  # type: ignore[arg-type]
+    assert seen == [(scope, call, call)]
+
+
+def test_the_contract_of_series_is_complete() -> None:
+    metrics = Metrics()
+    metrics.cache_hits.inc()
+    metrics.cost_usd.labels("p", "m").inc(0.5)
+    metrics.saved_usd.labels("limits").inc(0.25)
+    metrics.circuit_state.labels("p", "m").set(2)
+    body, content_type = metrics.render()
+    assert content_type.startswith("text/plain")
+    text = body.decode()
+    assert "gateway_cache_hits_total 1.0" in text
+    assert 'gateway_cost_usd_total{model="m",provider="p"} 0.5' in text
+    assert 'gateway_saved_usd_total{layer="limits"} 0.25' in text
+    assert 'gateway_circuit_state{model="m",provider="p"} 2.0' in text
+    for name in (
+        "requests_total",
+        "tokens_total",
+        "latency_seconds",
+        "ttft_seconds",
+        "upstream_errors_total",
+    ):
+        assert f"# HELP gateway_{name} " in text
+
+
+_WORKER = """
+import sys
+from middleware._metrics import Metrics
+from middleware._state import Completion
+metrics = Metrics()
+for _ in range(int(sys.argv[1])):
+    metrics.observe(Completion("p", "m", input_tokens=5), 200, 0.01, 0.005)
+print(metrics.render()[0].decode())
+"""
+
+
+def test_the_workers_counts_are_added_up(tmp_path: Path) -> None:
+    root = Path(_metrics.__file__).parents[1]
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(root)}
+
+    def worker(requests: int) -> str:
+        command = [sys.executable, "-c", _WORKER, str(requests)]
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+
+    def requests_in(text: str) -> str:
+        return next(line for line in text.splitlines() if line.startswith("gateway_requests_total{")).split()[
+            -1
+        ]
+
+    assert requests_in(worker(3)) == "3.0"
+    everybody = worker(4)
+    assert requests_in(everybody) == "7.0"
+    assert 'gateway_tokens_total{direction="input",model="m",provider="p"} 35.0' in everybody
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(ModuleNotFoundError, match=r"gw-middleware\[metrics\]"):
+        Metrics()
