@@ -1,0 +1,122 @@
+"""Bound what a chat carries: system prompt, user messages, tool results; give ``max_tokens`` a default.
+
+Reads:   the body of POSTs to the chat paths, in any of the three dialects
+Writes:  the body (clipped texts, ``max_tokens``); ``gateway.defaulted``; ``gateway.savings``;
+         400 for a body that is not JSON
+Streams: the request body is read whole (shared, see ``_body.py``); the answer is not touched
+Limits:  counts characters, not tokens. A field of the wrong type is left for the application to refuse
+
+What is left out is decided by each text and what stands before it, never by what follows, so a
+conversation that grows keeps its prefix and the provider's prompt cache keeps hitting. Thinking, tool
+calls, assistant text and the tools are never touched; a body in which nothing changes stays the bytes
+that the client sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ._asgi import ASGIApp, Receive, Scope, Send
+from ._body import Body, BodyError, ClientDisconnected, read_body
+from ._chat import CHAT_PATHS, ChatView, Path, view
+from ._paths import canonical
+from ._reject import OnReject, reject_json
+from ._state import DEFAULTED, Saving, add_saving
+from .policy.clip import FLOOR, clip
+
+_CHARS_PER_TOKEN = 4  # an estimate for the ledger; what was really used is the provider's to say
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+class LimitsMiddleware:
+    """Clip long texts and bound answers that the client left unbounded.
+
+    The limits are in characters; 0 or less switches one off. The system text at the start of the
+    conversation shares one budget, consumed in order, as do the texts of one user message, of one tool
+    result and of one system message further down. ``default_max_tokens`` is set when the client names
+    no limit of its own (under any of the dialects' names).
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        system_max_chars: int = 40_000,
+        user_msg_max_chars: int = 120_000,
+        tool_result_max_chars: int = 20_000,
+        default_max_tokens: int = 1_200,
+        paths: Collection[str] = CHAT_PATHS,
+        on_reject: OnReject = reject_json,
+    ) -> None:
+        self.app = app
+        self.limits = {
+            kind: limit
+            for kind, limit in (
+                ("system", system_max_chars),
+                ("user_text", user_msg_max_chars),
+                ("tool_result", tool_result_max_chars),
+            )
+            if limit > 0
+        }
+        self.default_max_tokens = default_max_tokens
+        self.paths = frozenset(map(canonical, paths))
+        self.on_reject = on_reject
+        # No text has more characters than the JSON that holds it has bytes.
+        self._harmless = max(min(self.limits.values(), default=0), FLOOR)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or canonical(scope["path"]) not in self.paths:
+            await self.app(scope, receive, send)
+            return
+        try:
+            scope, receive, body = await read_body(scope, receive)
+            chat = view(body.json(), scope["path"])
+        except ClientDisconnected:
+            return
+        except BodyError as error:
+            await self.on_reject(error.rejection())(scope, receive, send)
+            return
+        if chat is not None:
+            scope = self._apply(scope, body, chat)
+        await self.app(scope, receive, send)
+
+    def _apply(self, scope: Scope, body: Body, chat: ChatView) -> Scope:
+        value, state = chat.body, scope["state"]
+        if self.limits and (body.replaced or len(body.raw) > self._harmless):
+            texts, left_out = clipped(chat, self.limits)
+            if left_out > 0:
+                value = chat.with_texts(texts)
+                add_saving(state, Saving("limits", left_out, left_out // _CHARS_PER_TOKEN))
+        if self.default_max_tokens > 0 and all(value.get(name) is None for name in _TOKEN_LIMITS):
+            name = "max_output_tokens" if chat.shape == "responses" else "max_tokens"
+            value = {**value, name: self.default_max_tokens}
+            state.setdefault(DEFAULTED, set()).add(name)
+        return scope if value is chat.body else body.replace(scope, value)
+
+
+def clipped(chat: ChatView, limits: dict[str, int]) -> tuple[dict[Path, str], int]:
+    """The texts of ``chat`` that exceed ``limits`` (kind → characters), shortened; and by how much.
+
+    Pure and append-only: a text's budget depends on the texts before it alone. A text of up to
+    ``clip.FLOOR`` characters is kept even when its budget is used up.
+    """
+    texts: dict[Path, str] = {}
+    left_out = 0
+    leading = True
+    rooms: dict[Path, int] = {}  # what is left of each budget, by what shares it
+    for part in chat.parts():
+        kind = part.kind
+        leading = leading and kind == "system"
+        text = part.text
+        limit = limits.get(kind)
+        if limit is None or text is None:
+            continue
+        owner = () if leading else part.unit
+        room = rooms.get(owner, limit)
+        if len(text) > room and len(text) > FLOOR:
+            short = clip(text, max(room, FLOOR))
+            texts[part.path] = short
+            left_out += len(text) - len(short)
+            text = short
+        rooms[owner] = room - len(text)
+    return texts, left_out
