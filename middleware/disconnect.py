@@ -27,7 +27,7 @@ from ._asgi import ASGIApp, Message, Receive, Scope, Send, with_state
 from ._reject import OnReject, Rejection, dialect_of, reject_json, sse_error
 from ._state import ABORTED, REQUEST_ID
 
-Aborted = Literal["client_disconnect", "deadline", "write_timeout"]
+Aborted = Literal["client_disconnect", "deadline", "write_timeout", "shutdown"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +40,31 @@ class RequestAborted(Exception):
     connection is dropped and a truncated answer is never taken for a whole one."""
 
 
+class InFlight:
+    """The requests that run at this moment, so that whoever stops the server can end them."""
+
+    __slots__ = ("_watches",)
+
+    def __init__(self) -> None:
+        self._watches: set[_Watch] = set()
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def add(self, watch: _Watch) -> None:
+        self._watches.add(watch)
+
+    def discard(self, watch: _Watch) -> None:
+        self._watches.discard(watch)
+
+    def end_all(self) -> int:
+        """End every request as at its deadline, with 503 ``shutting_down``; how many there were."""
+        running = [watch for watch in self._watches if not watch.complete]
+        for watch in running:
+            watch.abort("shutdown")
+        return len(running)
+
+
 class DisconnectMiddleware:
     """Cancels the work below when its client has gone, and bounds how long it may take.
 
@@ -47,7 +72,8 @@ class DisconnectMiddleware:
     client gets 504 ``deadline_exceeded``; an event stream ends with an error event and without
     ``[DONE]``; anything else is broken off by raising :class:`RequestAborted`.
     ``write_timeout``: seconds that one ``send()`` may block on a client that does not read.
-    ``watch_after``: seconds before a departure is looked for.
+    ``watch_after``: seconds before a departure is looked for. ``in_flight``: a register that every
+    running request is kept in, for ending them all when the server stops.
     """
 
     def __init__(
@@ -57,9 +83,11 @@ class DisconnectMiddleware:
         deadline: float | None = 600.0,
         write_timeout: float = 60.0,
         watch_after: float = 0.02,
+        in_flight: InFlight | None = None,
         on_reject: OnReject = reject_json,
     ) -> None:
         self.app = app
+        self._in_flight = InFlight() if in_flight is None else in_flight
         self._deadline = float("inf") if deadline is None else deadline
         self._write_timeout = write_timeout
         self._watch_after = min(watch_after, self._deadline)
@@ -78,6 +106,7 @@ class DisconnectMiddleware:
         scope, state = with_state(scope)
         watch = _Watch(task, receive, send, self._deadline, self._write_timeout, self._watch_after)
         cancels = task.cancelling()
+        self._in_flight.add(watch)
         try:
             await self.app(scope, watch.receive, watch.send)
         except asyncio.CancelledError:
@@ -88,23 +117,20 @@ class DisconnectMiddleware:
                 raise
             _log.debug("error below after %s", watch.aborted, exc_info=True)
         finally:
+            self._in_flight.discard(watch)
             watch.close()
             if watch.aborted is not None:
                 state[ABORTED] = watch.aborted
             if watch.cancelled:
                 task.uncancel()
-        if watch.aborted == "write_timeout" or (watch.aborted == "deadline" and not watch.complete):
+        if watch.aborted == "write_timeout" or (
+            watch.aborted in ("deadline", "shutdown") and not watch.complete
+        ):
             await self._give_up(watch, scope, receive, send)
 
     async def _give_up(self, watch: _Watch, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell a client that is still there why it gets no (more) answer."""
-        seconds = self._deadline if watch.aborted == "deadline" else self._write_timeout
-        rejection = Rejection(
-            504,
-            f"The gateway gave up on this request after {seconds:g} seconds.",
-            type="timeout_error",
-            code="deadline_exceeded",
-        )
+        rejection = self._reason(watch)
         if not watch.started:
             await self._on_reject(rejection)(scope, receive, send)
             return
@@ -117,7 +143,24 @@ class DisconnectMiddleware:
                 return
             except TimeoutError:
                 pass
-        raise RequestAborted(f"{watch.aborted}: answer broken off after {seconds:g} seconds")
+        raise RequestAborted(f"{watch.aborted}: answer broken off")
+
+    def _reason(self, watch: _Watch) -> Rejection:
+        if watch.aborted == "shutdown":
+            return Rejection(
+                503,
+                "The gateway is shutting down; send the request again.",
+                type="api_error",
+                code="shutting_down",
+                headers=((b"retry-after", b"1"),),
+            )
+        seconds = self._deadline if watch.aborted == "deadline" else self._write_timeout
+        return Rejection(
+            504,
+            f"The gateway gave up on this request after {seconds:g} seconds.",
+            type="timeout_error",
+            code="deadline_exceeded",
+        )
 
 
 class _Watch:
@@ -246,7 +289,7 @@ class _Watch:
             if self._waits_itself:
                 self.aborted = self.aborted or "client_disconnect"
             else:
-                self._abort("client_disconnect")
+                self.abort("client_disconnect")
         return message
 
     def _tick(self) -> None:
@@ -255,13 +298,13 @@ class _Watch:
         now = self._loop.time()
         due = (self._writing or now) + self._write_timeout
         if self._writing and now >= due:
-            self._abort("write_timeout")
+            self.abort("write_timeout")
             return
         if self.complete:
             if not self._writing:
                 return  # what the application does after its answer is its own affair
         elif now >= self._deadline_at:
-            self._abort("deadline")
+            self.abort("deadline")
             return
         else:
             due = min(due, self._deadline_at)
@@ -273,7 +316,8 @@ class _Watch:
                 self._first = self._loop.create_task(self._next())
         self._timer = self._loop.call_at(due, self._tick)
 
-    def _abort(self, why: Aborted) -> None:
+    def abort(self, why: Aborted) -> None:
+        """Cancel the work below, once; what happens then depends on ``why``."""
         if self.aborted is None:
             self.aborted = why
             self.cancelled = True
