@@ -7,23 +7,33 @@ the answer back up through the same layers.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from blacksheep import Application
 
 from middleware._asgi import ASGIApp
+from middleware._metrics import Metrics
 from middleware.auth import AuthMiddleware
 from middleware.body_limit import BodyLimitMiddleware
-from middleware.disconnect import DisconnectMiddleware
+from middleware.disconnect import DisconnectMiddleware, InFlight
 from middleware.limits import LimitsMiddleware
 from middleware.rate_limit import RateLimitMiddleware
-from middleware.telemetry import Metrics, TelemetryMiddleware
+from middleware.request_guard import RequestGuardMiddleware
+from middleware.telemetry import TelemetryMiddleware
 
+from .drain import Drain
+from .routes import mount
 from .settings import Settings
 from .settle import SettleMiddleware
+from .upstreams import Upstreams
 
 #: No key needed: load balancers and container platforms ask these.
-PUBLIC_PATHS = ("/live", "/ready", "/health")
+PUBLIC = ("/live", "/ready", "/health")
+ADMIN = ("/admin",)
 
 
 @dataclass(slots=True, frozen=True)
@@ -34,24 +44,70 @@ class Layer:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def layers(settings: Settings, metrics: Metrics | None) -> list[Layer]:
+def layers(settings: Settings, metrics: Metrics | None, in_flight: InFlight) -> list[Layer]:
     """THE STACK, outermost first. Each line says why it stands where it stands."""
     keys, limits, server = settings.keys, settings.limits, settings.server
+    admin_keys = {keys.admin: "admin"} if keys.admin else {}
+    deadline = settings.upstream.total + server.body_timeout
+    closed = "/admin is closed: the operator has to set ADMIN_API_KEY."
     stack = [
         # Sees everything, also what the layers below refuse.
         Layer(TelemetryMiddleware, {"metrics": metrics}),
-        # Above all that may wait: Granian never cancels, so this does, and enforces the deadline.
-        Layer(DisconnectMiddleware, {"deadline": settings.upstream.total + server.body_timeout}),
-        # Before auth reads a header: bounds on what a stranger can make us hold.
+        # Above all that may wait: Granian never cancels a request, this does, and bounds its time.
+        Layer(DisconnectMiddleware, {"deadline": deadline, "in_flight": in_flight}),
+        # Heads that two parsers would read in two ways go no further; cheap, so before the body.
+        Layer(RequestGuardMiddleware),
+        # Before a body is read: it costs nothing to refuse a stranger, 32 MiB to listen to one.
+        Layer(AuthMiddleware, {"keys": [keys.gateway], "skip": ADMIN, "public": PUBLIC}),
+        # The same for /admin, which has a key of its own and is closed without one.
+        Layer(AuthMiddleware, {"keys": admin_keys, "only": ADMIN, "closed": closed}),
+        # Needs to know whose request it is; still before the body, so that a refusal is cheap.
+        Layer(RateLimitMiddleware, {"rpm": limits.rpm / server.workers, "skip": (*PUBLIC, *ADMIN)}),
+        # Reads the body under limits; everything below shares what it read.
         Layer(BodyLimitMiddleware, {"max_bytes": server.max_body_bytes, "timeout": server.body_timeout}),
-        # Before anything that costs money or knows of keys; /admin has a key of its own.
-        Layer(AuthMiddleware, {}),
-        Layer(AuthMiddleware, {}),
-        # After auth, since limits belong to a key.
-        Layer(RateLimitMiddleware, {}),
-        # Rewriting: pure and deterministic, below everything that may refuse the request.
-        Layer(LimitsMiddleware, {}),
+        # Rewriting (pure, deterministic) comes below everything that may refuse the request.
+        Layer(
+            LimitsMiddleware,
+            {
+                "system_max_chars": limits.system_chars,
+                "user_msg_max_chars": limits.user_chars,
+                "tool_result_max_chars": limits.tool_result_chars,
+                "default_max_tokens": limits.default_max_tokens,
+            },
+        ),
         # Directly above the handlers: stops the upstream, records what was used.
         Layer(SettleMiddleware),
     ]
+    if not limits.rate_limit:
+        stack = [layer for layer in stack if layer.middleware is not RateLimitMiddleware]
     return stack
+
+
+def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
+    """The gateway as an ASGI app. ``own_process`` is true under ``gw serve``: then signals and the
+    garbage collector are ours to set up."""
+    upstreams = Upstreams(settings)
+    metrics = Metrics() if settings.server.metrics else None
+    in_flight = InFlight()
+    drain = Drain(settings.server.drain_seconds, in_flight)
+    routes = Application()
+    mount(routes, settings, upstreams, drain, metrics)
+
+    async def start(_: Application) -> None:
+        if own_process:
+            drain.install(asyncio.get_running_loop())
+            # What start-up made lives as long as the process: scanning it again costs p99
+            # (measured 36 -> 23 ms with 64 connections).
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 20)
+
+    async def stop(_: Application) -> None:
+        await upstreams.close()
+
+    routes.on_start += start
+    routes.on_stop += stop
+    app = cast(ASGIApp, routes)
+    for layer in reversed(layers(settings, metrics, in_flight)):
+        app = layer.middleware(app, **layer.options)
+    return app

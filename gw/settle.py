@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from middleware._asgi import ASGIApp, Receive, Scope, Send
 from middleware._state import COMPLETION, Completion
-from providers.base import ChatReply
+from providers.base import ChatReply, RawReply
 
 REPLY = "gateway.reply"
 
@@ -27,13 +27,13 @@ class SettleMiddleware:
         try:
             await self.app(scope, receive, send)
         finally:
-            reply: ChatReply | None = state.pop(REPLY, None)
+            reply: ChatReply | RawReply | None = state.pop(REPLY, None)
             if reply is not None:
                 record(state.get(COMPLETION), reply)
                 await reply.aclose()
 
 
-def record(completion: Completion | None, reply: ChatReply) -> None:
+def record(completion: Completion | None, reply: ChatReply | RawReply) -> None:
     """Copy what the provider reported into the record that telemetry reads."""
     if completion is None:
         return

@@ -32,6 +32,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 _MAX_PATH = 256
 #: nginx's status for "the client left before the answer was complete".
 _CLIENT_CLOSED = 499
+_ABORTED_STATUS = {"deadline": 504, "shutdown": 503}
 
 
 class TelemetryMiddleware:
@@ -95,7 +96,7 @@ class TelemetryMiddleware:
         aborted: str | None = state.get(ABORTED)
         status = answer.status or 500  # an application that returns without answering
         if aborted is not None:
-            status = 504 if aborted == "deadline" else _CLIENT_CLOSED
+            status = _ABORTED_STATUS.get(aborted, _CLIENT_CLOSED)
         ttft = None
         if completion is not None and completion.first_token_at is not None:
             ttft = max(completion.first_token_at - began, 0.0)

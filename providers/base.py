@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from .types import ChatCall, ModelInfo, Usage
+from .types import ChatCall, MessagesCall, ModelInfo, Usage
 
 
 class ChatReply(Protocol):
@@ -56,4 +56,33 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close every connection."""
+        ...
+
+
+class RawReply(Protocol):
+    """An answer passed through in the upstream's own dialect. ``usage`` fills in while it passes."""
+
+    model: str
+    usage: Usage
+    first_token_at: float | None
+    upstream_request_id: str | None
+    #: True for an event stream; otherwise the whole body is one piece.
+    stream: bool
+    content_type: bytes
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The upstream's bytes. Raises ``ProviderError`` when they break off."""
+        ...
+
+    async def aclose(self) -> None:
+        """As :meth:`ChatReply.aclose`."""
+        ...
+
+
+@runtime_checkable
+class SpeaksMessages(Protocol):
+    """A provider that also takes Anthropic's dialect, and passes it through."""
+
+    async def messages(self, call: MessagesCall) -> RawReply:
+        """Send ``call`` and wait for the first event. Raises ``ProviderError``."""
         ...

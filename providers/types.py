@@ -80,3 +80,17 @@ class ChatCall:
     model: str
     requested_model: str
     max_tokens_defaulted: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class MessagesCall:
+    """One request in Anthropic's own dialect, to be passed on as it stands.
+
+    ``body`` is what goes over the wire; ``headers`` are the caller's ``anthropic-*`` headers and
+    ``query`` its query string, both passed on unchanged. ``model`` is the upstream's id.
+    """
+
+    body: bytes
+    model: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    query: bytes = b""

@@ -1,1 +1,51 @@
 """Thin handlers: read what the middlewares prepared, ask a provider, shape the answer."""
+
+from __future__ import annotations
+
+from blacksheep import Application, Request, Response
+
+from middleware._metrics import Metrics
+from middleware._reject import Rejection
+
+from ..catalog import Catalog
+from ..dispatch import Dispatcher
+from ..drain import Drain
+from ..settings import Settings
+from ..upstreams import Upstreams
+from . import admin, chat, health, messages, models
+from ._http import refuse
+
+
+def mount(
+    app: Application, settings: Settings, upstreams: Upstreams, drain: Drain, metrics: Metrics | None
+) -> None:
+    """Put every route of the outside contract on ``app``."""
+    dispatcher = Dispatcher(
+        claude=settings.claude,
+        local=settings.local,
+        anthropic=upstreams.claude,
+        successors=upstreams.successors,
+    )
+    catalog = Catalog(upstreams.all, snapshots=upstreams.snapshots, aliases=dispatcher.aliases)
+    router = app.router
+    answer_chat = chat.chat_completions(dispatcher)
+    router.add_post("/v1/chat/completions", answer_chat)
+    router.add_post("/chat/completions", answer_chat)  # base URLs are often given without /v1
+    router.add_post("/v1/messages", messages.messages(dispatcher))
+    router.add_get("/v1/models", models.list_models(catalog))
+    router.add_get("/v1/models/{path:model_id}", models.get_model(catalog))
+    for method in ("GET", "HEAD"):
+        router.add(method, "/live", health.live())
+        router.add(method, "/ready", health.ready(drain))
+        router.add(method, "/health", health.health(drain, [provider.name for provider in upstreams.all]))
+    if metrics is not None:
+        router.add_get("/admin/metrics", admin.metrics_page(metrics))
+    router.fallback = not_found
+
+
+async def not_found(request: Request) -> Response:
+    """Everything else. Names the path, since a base URL with one ``/v1`` too many is the usual cause."""
+    path = request.url.path.decode("ascii", "replace")[:200]
+    return refuse(
+        request, Rejection(404, f"There is no {request.method} {path} on this gateway.", code="unknown_url")
+    )

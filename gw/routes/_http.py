@@ -15,6 +15,7 @@ from middleware._reject import Rejection, dialect_of, envelope
 from middleware._state import BODY, COMPLETION, REQUEST_ID, Completion
 from providers.errors import ProviderError
 
+from ..dispatch import Target
 from ..errors import rejection_of
 
 logger = logging.getLogger("gateway")
@@ -23,9 +24,17 @@ Handler = Callable[[Request], Awaitable[Response]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 
+# no-transform: a proxy that compresses would hold events back; x-accel-buffering: nginx's own switch.
+SSE_HEADERS = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+
+
+def scope_of(request: Request) -> Scope:
+    """The ASGI scope, which BlackSheep types more narrowly than the specification does."""
+    return cast(Scope, request.scope)
+
+
 def state_of(request: Request) -> dict[str, Any]:
-    """``scope["state"]``, which BlackSheep's own scope type does not know."""
-    return cast(dict[str, Any], cast(Scope, request.scope)["state"])
+    return cast(dict[str, Any], scope_of(request)["state"])
 
 
 def json_response(payload: Any, headers: Headers = (), status: int = 200) -> Response:
@@ -35,7 +44,7 @@ def json_response(payload: Any, headers: Headers = (), status: int = 200) -> Res
 def refuse(request: Request, rejection: Rejection) -> Response:
     """``rejection`` in the envelope of the path that was asked."""
     state = state_of(request)
-    body = envelope(rejection, dialect_of(cast(Scope, request.scope)), state.get(REQUEST_ID))
+    body = envelope(rejection, dialect_of(scope_of(request)), state.get(REQUEST_ID))
     return json_response(body, rejection.headers, rejection.status)
 
 
@@ -57,7 +66,7 @@ def guarded(handler: Handler) -> Handler:
             note_error(state_of(request), error)
             return refuse(request, rejection_of(error))
         except BodyError as error:
-            return refuse(request, Rejection(400, str(error), code="invalid_json"))
+            return refuse(request, error.rejection())
         except Exception:
             logger.exception("unhandled error, request %s", state_of(request).get(REQUEST_ID))
             return refuse(
@@ -75,4 +84,17 @@ def json_object(request: Request) -> dict[str, Any]:
     body: Body | None = state_of(request).get(BODY)
     if body is None:
         raise BodyError("The request has no body; a JSON object is needed.")
-    return body.object()
+    return body.json_object()
+
+
+def target_headers(target: Target, model: str) -> list[tuple[bytes, bytes]]:
+    """Who answered."""
+    headers = [
+        (b"x-provider", target.provider.name.encode()),
+        (b"x-model-source", target.source.encode()),
+        (b"x-gateway-model", model.encode("ascii", "replace")),
+    ]
+    if target.warning is not None:
+        # RFC 7234 §5.5.7: 299 is a miscellaneous persistent warning.
+        headers.append((b"warning", f'299 claude-gateway "{target.warning}"'.encode("ascii", "replace")))
+    return headers

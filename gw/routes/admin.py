@@ -6,7 +6,7 @@ import asyncio
 
 from blacksheep import Content, Request, Response
 
-from middleware.telemetry import Metrics
+from middleware._metrics import Metrics
 
 from ._http import Handler, guarded
 

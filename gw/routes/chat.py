@@ -13,13 +13,19 @@ from providers.base import ChatReply
 from providers.errors import BadRequest, ProviderError
 from providers.types import ChatCall
 
-from ..dispatch import Dispatcher, Target
+from ..dispatch import Dispatcher
 from ..errors import rejection_of
 from ..settle import REPLY
-from ._http import Handler, guarded, json_object, json_response, note_error, state_of
-
-# no-transform: a proxy that compresses would hold events back; x-accel-buffering: nginx's own switch.
-_SSE_HEADERS = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+from ._http import (
+    SSE_HEADERS,
+    Handler,
+    guarded,
+    json_object,
+    json_response,
+    note_error,
+    state_of,
+    target_headers,
+)
 
 
 def chat_completions(dispatcher: Dispatcher) -> Handler:
@@ -37,11 +43,13 @@ def chat_completions(dispatcher: Dispatcher) -> Handler:
         call = ChatCall(body, target.model, target.requested, "max_tokens" in state.get(DEFAULTED, ()))
         reply = state[REPLY] = await target.provider.chat(call)
         completion.model = reply.model
-        headers = answer_headers(target, reply)
+        headers = target_headers(target, reply.model)
+        if reply.dropped:
+            headers.append((b"x-gateway-dropped-params", ", ".join(reply.dropped).encode("ascii", "replace")))
         if not stream:
             return json_response(await reply.completion(), headers)
         content = StreamedContent(b"text/event-stream; charset=utf-8", lambda: _events(reply, state))
-        return Response(200, [*headers, *_SSE_HEADERS], content)
+        return Response(200, [*headers, *SSE_HEADERS], content)
 
     return guarded(handle)
 
@@ -55,18 +63,3 @@ async def _events(reply: ChatReply, state: dict[str, Any]) -> AsyncIterator[byte
     except ProviderError as error:
         note_error(state, error)
         yield sse_error(rejection_of(error), "openai")
-
-
-def answer_headers(target: Target, reply: ChatReply) -> list[tuple[bytes, bytes]]:
-    """Who answered, and what was left out of the request."""
-    headers = [
-        (b"x-provider", target.provider.name.encode()),
-        (b"x-model-source", target.source.encode()),
-        (b"x-gateway-model", reply.model.encode()),
-    ]
-    if reply.dropped:
-        headers.append((b"x-gateway-dropped-params", ", ".join(reply.dropped).encode("ascii", "replace")))
-    if target.warning is not None:
-        # RFC 9110 §5.5 and RFC 7234 §5.5.7: code 299 is a miscellaneous persistent warning.
-        headers.append((b"warning", f'299 claude-gateway "{target.warning}"'.encode("ascii", "replace")))
-    return headers

@@ -1,0 +1,79 @@
+"""``POST /v1/messages``: Anthropic's own dialect, passed through to Claude byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from blacksheep import Content, Request, Response, StreamedContent
+
+from middleware._body import Body
+from middleware._reject import sse_error
+from middleware._state import BODY, COMPLETION, REQUEST_ID, Completion
+from providers.base import RawReply, SpeaksMessages
+from providers.errors import NotConfigured, ProviderError
+from providers.types import MessagesCall
+
+from ..dispatch import Dispatcher, Target
+from ..errors import rejection_of
+from ..settle import REPLY
+from ._http import (
+    SSE_HEADERS,
+    Handler,
+    guarded,
+    json_object,
+    note_error,
+    scope_of,
+    state_of,
+    target_headers,
+)
+
+
+def messages(dispatcher: Dispatcher) -> Handler:
+    """The handler. Only ``model`` is ever changed, and only when it is an alias or retired."""
+
+    async def handle(request: Request) -> Response:
+        state = state_of(request)
+        value = json_object(request)
+        target = dispatcher.resolve(value.get("model"))
+        if not isinstance(target.provider, SpeaksMessages):
+            raise NotConfigured(
+                f"{target.provider.name} does not take /v1/messages yet; use /v1/chat/completions.",
+                provider=target.provider.name,
+                status=501,
+                code="not_built_yet",
+            )
+        completion = state[COMPLETION] = Completion(target.provider.name, target.model)
+        reply = await target.provider.messages(_call(request, state[BODY], value, target))
+        state[REPLY] = reply
+        completion.model, completion.stream = reply.model, reply.stream
+        headers = [*target_headers(target, reply.model)]
+        if reply.upstream_request_id:
+            # What Anthropic's SDK shows as `_request_id`, and what Anthropic's support asks for.
+            headers.append((b"request-id", reply.upstream_request_id.encode("latin-1")))
+        if reply.stream:
+            content = StreamedContent(reply.content_type, lambda: _events(reply, state))
+            return Response(200, [*headers, *SSE_HEADERS], content)
+        body = b"".join([piece async for piece in reply.chunks()])
+        return Response(200, headers, Content(reply.content_type, body))
+
+    return guarded(handle)
+
+
+def _call(request: Request, body: Body, value: dict[str, Any], target: Target) -> MessagesCall:
+    scope = scope_of(request)
+    wire = (
+        body.bytes() if value.get("model") == target.model else orjson.dumps({**value, "model": target.model})
+    )
+    own = tuple((name, text) for name, text in scope["headers"] if name.startswith(b"anthropic-"))
+    return MessagesCall(wire, target.model, own, scope.get("query_string", b""))
+
+
+async def _events(reply: RawReply, state: dict[str, Any]) -> AsyncIterator[bytes]:
+    try:
+        async for piece in reply.chunks():
+            yield piece
+    except ProviderError as error:
+        note_error(state, error)
+        yield b"\n\n" + sse_error(rejection_of(error), "anthropic", state.get(REQUEST_ID))
