@@ -1,0 +1,1 @@
+"""Anthropic's Messages API as a provider. Import the modules: ``adapter``, ``models``, ``reply``."""

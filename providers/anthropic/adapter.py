@@ -1,0 +1,159 @@
+"""Claude, through Anthropic's Messages API.
+
+The upstream is always asked to stream: an answer that is wanted whole is assembled here, which spares
+the long silent connections that the API itself advises against
+(https://platform.claude.com/docs/en/api/errors#long-requests).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from urllib.parse import quote
+
+import orjson
+
+from ..errors import ProtocolError, ProviderError
+from ..http.types import Header, HttpClient, HttpResponse, Timeouts
+from ..translate.chat_anthropic import API_VERSION, Options, to_anthropic
+from ..types import ChatCall, ModelInfo
+from .errors import MAX_BODY, from_response
+from .models import PROVIDER, ModelTable, parse_models
+from .reply import AnthropicReply
+
+BASE_URL = "https://api.anthropic.com"
+USER_AGENT = "claude-gateway"
+#: Pages of 1,000 models; a list that goes on for longer is not a list of models.
+_MAX_PAGES = 10
+
+
+class AnthropicProvider:
+    """See :class:`~providers.base.Provider`. Owns ``client`` and closes it."""
+
+    name = PROVIDER
+
+    def __init__(
+        self,
+        client: HttpClient,
+        *,
+        api_key: str,
+        base_url: str = BASE_URL,
+        timeouts: Timeouts | None = None,
+        models: ModelTable | None = None,
+        default_max_tokens: int = 1_200,
+        user_agent: str = USER_AGENT,
+    ) -> None:
+        self._client = client
+        self._timeouts = timeouts
+        self._table = ModelTable() if models is None else models
+        base = base_url.rstrip("/").removesuffix("/v1")
+        self._messages_url = f"{base}/v1/messages"
+        self._models_url = f"{base}/v1/models?limit=1000"
+        common: list[Header] = [
+            (b"x-api-key", api_key.encode()),
+            (b"anthropic-version", API_VERSION.encode()),
+            (b"user-agent", user_agent.encode()),
+        ]
+        self._get_headers = [*common, (b"accept", b"application/json")]
+        self._post_headers = [
+            *common,
+            (b"content-type", b"application/json"),
+            (b"accept", b"text/event-stream"),
+        ]
+        # Pseudonyms of users stay the same while the key does, and mean nothing to anybody else.
+        user_key = sha256(b"gateway-user:" + api_key.encode()).digest()
+        self._options = Options(user_key=user_key, default_max_tokens=default_max_tokens)
+
+    async def chat(self, call: ChatCall) -> AnthropicReply:
+        """See :class:`~providers.base.Provider`."""
+        request = to_anthropic(
+            call.body,
+            model=call.model,
+            info=self._table.get(call.model),
+            max_tokens_defaulted=call.max_tokens_defaulted,
+            options=self._options,
+        )
+        response = await self._request("POST", self._messages_url, self._post_headers, request.encode())
+        request_id = response.header(b"request-id")
+        reply = AnthropicReply(
+            response,
+            request,
+            requested_model=call.requested_model,
+            streaming=call.body.get("stream") is True,
+            provider=self.name,
+            upstream_request_id=request_id.decode("latin-1") if request_id else None,
+        )
+        try:
+            await self._check(response, b"text/event-stream")
+        except BaseException:
+            await response.aclose()
+            raise
+        await reply.start()
+        return reply
+
+    async def models(self) -> list[ModelInfo]:
+        """See :class:`~providers.base.Provider`. What it learns is used for the next chats."""
+        found: list[ModelInfo] = []
+        after = ""
+        for _ in range(_MAX_PAGES):
+            url = self._models_url + (f"&after_id={quote(after, safe='')}" if after else "")
+            async with await self._request("GET", url, self._get_headers) as response:
+                await self._check(response, b"application/json")
+                page = self._parsed(await self._read(response))
+            listed = parse_models(page)
+            found += listed
+            if page.get("has_more") is not True or not listed or listed[-1].id == after:
+                break
+            after = listed[-1].id
+        self._table.update(found)
+        return found
+
+    async def aclose(self) -> None:
+        """See :class:`~providers.base.Provider`."""
+        await self._client.aclose()
+
+    async def _request(self, method: str, url: str, headers: list[Header], body: bytes = b"") -> HttpResponse:
+        try:
+            return await self._client.request(
+                method, url, headers=headers, body=body, timeouts=self._timeouts
+            )
+        except ProviderError as error:
+            error.provider = error.provider or self.name
+            raise
+
+    async def _check(self, response: HttpResponse, wanted: bytes) -> None:
+        """Raise the error that ``response`` stands for, unless it is an answer of the wanted type."""
+        if response.status != 200:
+            body = await self._read_error(response)
+            raise from_response(response.status, response.header, body, provider=self.name)
+        kind = response.header(b"content-type") or b""
+        if not kind.lower().startswith(wanted):
+            shown = kind.decode("latin-1")[:80] or "nothing"
+            raise ProtocolError(
+                f"The upstream answered with {shown} instead of {wanted.decode()}.",
+                provider=self.name,
+                code="upstream_content_type",
+                stage="response",
+            )
+
+    async def _read(self, response: HttpResponse) -> bytes:
+        try:
+            return await response.read()
+        except ProviderError as error:
+            error.provider = error.provider or self.name
+            raise
+
+    async def _read_error(self, response: HttpResponse) -> bytes:
+        """The body of an error; the status says enough when it cannot be read."""
+        try:
+            return await response.read(MAX_BODY)
+        except ProviderError:
+            return b""
+
+    def _parsed(self, body: bytes) -> dict[str, object]:
+        try:
+            page = orjson.loads(body)
+        except ValueError:
+            page = None
+        if not isinstance(page, dict):
+            raise ProtocolError("The upstream's model list is not a JSON object.", provider=self.name)
+        return page

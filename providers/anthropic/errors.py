@@ -1,0 +1,136 @@
+"""What the Messages API says when it refuses → the tree of ``providers.errors``.
+
+Statuses and error types: https://platform.claude.com/docs/en/api/errors.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from ..errors import (
+    AuthFailed,
+    BadRequest,
+    ContextTooLong,
+    ModelNotFound,
+    Overloaded,
+    ProtocolError,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Timeout,
+    UpstreamFailed,
+)
+
+#: SDKs sleep as long as ``retry-after`` says; nobody means a client to sleep for a day.
+MAX_RETRY_AFTER = 600.0
+MAX_MESSAGE = 2_000
+#: An error body is a few hundred bytes.
+MAX_BODY = 64 * 1024
+
+_STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_KEY = re.compile(r"sk-[A-Za-z0-9_-]{6,}")
+_TOO_LONG = re.compile(r"prompt is too long|exceeds? (the )?context (limit|window)", re.IGNORECASE)
+_NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
+
+Header = Callable[[bytes], bytes | None]
+
+
+def from_response(status: int, header: Header, body: bytes, *, provider: str) -> ProviderError:
+    """The error that an answer with ``status`` (not 200) stands for. ``header`` looks names up."""
+    try:
+        parsed = orjson.loads(body)
+    except ValueError:
+        parsed = None
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    request_id = header(b"request-id")
+    return _build(
+        status,
+        message if isinstance(message, str) else "",
+        provider=provider,
+        stage="response",
+        retry_after=parse_retry_after(header(b"retry-after")),
+        request_id=request_id.decode("latin-1") if request_id else None,
+    )
+
+
+def from_event(error: object, *, provider: str, request_id: str | None = None) -> ProviderError:
+    """The error that an ``error`` event inside a stream stands for (``error``: its ``error`` object)."""
+    found: dict[str, Any] = error if isinstance(error, dict) else {}
+    kind, message = found.get("type"), found.get("message")
+    status = _STATUS_OF_TYPE.get(kind, 500) if isinstance(kind, str) else 500
+    text = message if isinstance(message, str) else ""
+    return _build(status, text, provider=provider, stage="stream", request_id=request_id)
+
+
+def _build(
+    status: int,
+    said: str,
+    *,
+    provider: str,
+    stage: str,
+    retry_after: float | None = None,
+    request_id: str | None = None,
+) -> ProviderError:
+    common: dict[str, Any] = {
+        "provider": provider,
+        "stage": stage,
+        "upstream_status": status,
+        "upstream_request_id": request_id,
+    }
+    shown = _KEY.sub("sk-…", said)[:MAX_MESSAGE]
+    text = shown or f"The upstream answered HTTP {status}."
+    if status in (401, 403):
+        # The caller's key is fine: what failed is the operator's, and the details are not the caller's.
+        return AuthFailed(f"The upstream refused the gateway's own credentials (HTTP {status}).", **common)
+    if status == 402 or (status == 400 and _NO_CREDIT.search(said)):
+        return Refused(text, status=402, code="insufficient_quota", type="insufficient_quota", **common)
+    if status == 400:
+        return (ContextTooLong if _TOO_LONG.search(said) else BadRequest)(text, **common)
+    if status == 404:
+        return ModelNotFound(text, param="model", **common)
+    if status == 429:
+        return RateLimited(text, retry_after=retry_after, **common)
+    if status in (503, 529):
+        return Overloaded(text, retry_after=retry_after, **common)
+    if status == 504:
+        return Timeout(text, **common)
+    if status >= 500:
+        return UpstreamFailed(text, **common)
+    if status >= 400:
+        code = "request_too_large" if status == 413 else None
+        return Refused(text, status=status, code=code, **common)
+    return ProtocolError(f"The upstream answered HTTP {status}, which is no answer.", **common)
+
+
+def parse_retry_after(value: bytes | None) -> float | None:
+    """Seconds in a ``Retry-After`` (a number or an HTTP date, RFC 9110 §10.2.3), within bounds."""
+    if value is None:
+        return None
+    text = value.decode("latin-1").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if seconds == seconds else None

@@ -1,0 +1,336 @@
+"""Anthropic's event stream → chat-completion chunks, or one completion.
+
+A state machine without I/O: bytes of one upstream read in, bytes of the chunks they make out. It never
+raises: a failure is kept in ``failure`` beside what was translated before it, since that part has
+to reach the client first.
+
+Events: https://platform.claude.com/docs/en/build-with-claude/streaming. Runs of plain deltas, which are
+nearly all of an answer, are recognised by their exact bytes and their strings are copied; whatever is
+shaped differently is parsed.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import orjson
+
+from ..anthropic.errors import from_event
+from ..errors import ProtocolError, ProviderError
+from ..sse import Event, SseParser
+from ..types import Usage
+from . import usage as usages
+from .chat_anthropic import ReplyShape
+from .chunks import ChunkWriter, CompletionWriter, Writer, escaped, unescaped
+from .deltas import DELTAS, Block, valid_utf8
+from .fences import FenceStripper
+from .unwrap import InputUnwrapper
+
+FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    # Only server tools pause, and a chat request cannot declare any; there is nothing to continue.
+    "pause_turn": "stop",
+}
+
+
+class ChatTranslator:
+    """Translates one answer.
+
+    ``usage``, ``finish_reason``, ``first_token_at`` (``time.perf_counter()``), ``upstream_model`` fill in
+    on the way. ``started`` is true once ``message_start`` was read, ``done`` once ``message_stop`` was.
+    """
+
+    __slots__ = (
+        "_blocks",
+        "_calls",
+        "_details",
+        "_fence",
+        "_model",
+        "_open",
+        "_provider",
+        "_request_id",
+        "_shape",
+        "_sse",
+        "_stop_reason",
+        "_writer",
+        "done",
+        "failure",
+        "finish_reason",
+        "first_token_at",
+        "started",
+        "upstream_model",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        shape: ReplyShape,
+        streaming: bool,
+        usage: Usage | None = None,
+        provider: str = "anthropic",
+        request_id: str | None = None,
+    ) -> None:
+        self._model = model
+        self._shape = shape
+        self._provider = provider
+        self._request_id = request_id
+        self._sse = SseParser()
+        self._writer: Writer = (
+            ChunkWriter(include_usage=shape.include_usage, legacy=shape.legacy_functions)
+            if streaming
+            else CompletionWriter(legacy=shape.legacy_functions)
+        )
+        self._blocks: dict[int, Block] = {}
+        self._open: Block | None = None  # the block that deltas are likely to be for
+        self._calls = 0
+        self._stop_reason: str | None = None
+        self._details: dict[str, Any] = {}
+        self._fence = FenceStripper() if shape.json_object else None
+        self.usage = usage if usage is not None else Usage()
+        self.finish_reason: str | None = None
+        self.first_token_at: float | None = None
+        self.upstream_model = ""
+        self.started = False
+        self.done = False
+        self.failure: ProviderError | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """The chunks that ``data`` completes; ``b""`` for none, and always when assembling."""
+        if self.done or self.failure is not None:
+            return b""
+        try:
+            self._consume(data)
+        except ProviderError as failure:
+            self.failure = failure
+        return self._writer.take()
+
+    def end(self) -> None:
+        """The upstream has closed. Without ``message_stop`` before it, that is a failure."""
+        if not self.done and self.failure is None:
+            self.failure = self._error(
+                "The upstream's answer broke off before its end.", code="upstream_truncated"
+            )
+
+    def completion(self) -> dict[str, Any]:
+        """The assembled answer, once ``done``. Raises ``ProtocolError`` when it cannot be decoded."""
+        assert isinstance(self._writer, CompletionWriter)
+        try:
+            return self._writer.completion()
+        except ValueError:
+            raise self._malformed("a text that is not valid Unicode") from None
+
+    def _consume(self, data: bytes) -> None:
+        position, sse = 0, self._sse
+        while not self.done:
+            block = self._open
+            if block is not None and block.plain is not None and sse.idle:
+                position = self._run(block, block.plain, data, position)
+            if position == len(data):
+                return
+            # A blank line ends an event whatever came before it, so the parser is idle behind it.
+            end = data.find(b"\n\n", position) + 2
+            if end == 1:
+                end = len(data)
+            for event in sse.feed(data[position:end]):
+                self._event(event)
+            position = end
+
+    def _run(self, block: Block, plain: re.Pattern[bytes], data: bytes, position: int) -> int:
+        """Pass on the plain deltas that follow each other from ``position``; where they end."""
+        tokens: list[bytes] = []
+        match = plain.match(data, position)
+        while match is not None:
+            if token := match[1]:
+                tokens.append(token)
+            position = match.end()
+            match = plain.match(data, position)
+        if tokens:
+            valid = valid_utf8(tokens)
+            if valid:
+                self._pass(block, tokens[:valid])
+            if valid < len(tokens):
+                raise self._malformed("bytes that are not UTF-8")
+        return position
+
+    def _pass(self, block: Block, tokens: list[bytes]) -> None:
+        """Content for the client. ``tokens`` are escaped and not empty."""
+        if self.first_token_at is None:
+            self.first_token_at = time.perf_counter()
+        block.some = True
+        if block.kind == "text":
+            if self._fence is not None:
+                text = self._fence.feed(unescaped(tokens))
+                tokens = [escaped(text)] if text else []
+            if tokens:
+                self._writer.text(tokens)
+        elif block.kind == "thinking":
+            self._writer.reasoning(tokens)
+        elif block.unwrap is None:
+            self._writer.arguments(block.tool, tokens, custom=False)
+        elif piece := block.unwrap.feed(unescaped(tokens)):
+            self._writer.arguments(block.tool, (piece,), custom=True)
+
+    def _event(self, event: Event) -> None:
+        if self.done or event.event == b"ping":
+            return
+        try:
+            body = orjson.loads(event.data)
+        except ValueError:
+            raise self._malformed("an event that is not JSON") from None
+        if not isinstance(body, dict):
+            raise self._malformed("an event that is not an object")
+        kind = body.get("type")
+        if kind == "error" or event.event == b"error":
+            raise from_event(body.get("error"), provider=self._provider, request_id=self._request_id)
+        if kind == "message_start":
+            self._message_start(body)
+        elif kind == "content_block_start":
+            self._block_start(body)
+        elif kind == "content_block_delta":
+            self._block_delta(body)
+        elif kind == "content_block_stop":
+            self._block_stop(body)
+        elif kind == "message_delta":
+            self._message_delta(body)
+        elif kind == "message_stop":
+            self._message_stop()
+        # Anything else is an event of tomorrow: the API promises only that more may come.
+
+    def _message_start(self, body: dict[str, Any]) -> None:
+        message = self._object(body, "message")
+        if self.started:
+            raise self._malformed("a second message_start")
+        self.started = True
+        self.upstream_model = self._string(message, "model")
+        usages.merge(self.usage, message.get("usage"))
+        message_id = self._string(message, "id").removeprefix("msg_")
+        self._writer.start(f"chatcmpl-{message_id}", int(time.time()), self._model)
+
+    def _block_start(self, body: dict[str, Any]) -> None:
+        index = self._new_index(body)
+        shell = self._object(body, "content_block")
+        kind = shell.get("type")
+        if kind == "tool_use":
+            block = self._call(shell, index)
+        else:
+            shown = kind if isinstance(kind, str) and kind in ("text", "thinking") else None
+            block = Block(shown or "ignored", index)
+            if shown is not None and shell.get(shown):
+                self._pass(block, [escaped(self._string(shell, shown))])
+        self._blocks[index] = self._open = block
+
+    def _call(self, shell: dict[str, Any], index: int) -> Block:
+        block = Block("tool", index)
+        block.tool = self._calls
+        self._calls += 1
+        name = self._string(shell, "name")
+        if name in self._shape.custom_tools:
+            block.unwrap = InputUnwrapper()
+        given = shell.get("input")
+        block.initial = given if isinstance(given, dict) else {}
+        call_id = self._string(shell, "id")
+        if self.first_token_at is None:
+            self.first_token_at = time.perf_counter()
+        original = self._shape.tool_names.get(name, name)
+        self._writer.call(block.tool, call_id, original, custom=block.unwrap is not None)
+        return block
+
+    def _block_delta(self, body: dict[str, Any]) -> None:
+        block = self._block(body)
+        delta = self._object(body, "delta")
+        expected = DELTAS.get(block.kind)
+        if expected is None or delta.get("type") != expected[0]:
+            return  # signatures, citations, and everything of an ignored block
+        if text := self._string(delta, expected[1]):
+            self._pass(block, [escaped(text)])
+
+    def _block_stop(self, body: dict[str, Any]) -> None:
+        block = self._block(body)
+        del self._blocks[body["index"]]
+        if block is self._open:
+            self._open = None
+        if block.kind != "tool":
+            return
+        if not block.some and (block.initial or block.unwrap is None):
+            # Arguments that came whole, or none at all: a client wants JSON to parse either way.
+            self._pass(block, [escaped(orjson.dumps(block.initial).decode())])
+        if block.unwrap is not None and (rest := block.unwrap.close()):
+            self._writer.arguments(block.tool, (rest,), custom=True)
+
+    def _message_delta(self, body: dict[str, Any]) -> None:
+        delta = self._object(body, "delta")
+        reason = delta.get("stop_reason")
+        if isinstance(reason, str):
+            self._stop_reason = reason
+        if isinstance(details := delta.get("stop_details"), dict):
+            self._details = details
+        usages.merge(self.usage, body.get("usage"))
+
+    def _message_stop(self) -> None:
+        if not self.started:
+            raise self._malformed("a message_stop before its message_start")
+        if self._fence is not None and (rest := self._fence.close()):
+            self._writer.text([escaped(rest)])
+        reason = FINISH_REASONS.get(self._stop_reason or "end_turn", "stop")
+        if reason == "content_filter":
+            self._writer.refusal(escaped(self._refusal()))
+        elif reason == "tool_calls" and self._shape.legacy_functions:
+            reason = "function_call"
+        self.finish_reason = reason
+        self._writer.finish(reason, self.usage)
+        self.done = True
+
+    def _refusal(self) -> str:
+        explanation, category = self._details.get("explanation"), self._details.get("category")
+        if isinstance(explanation, str) and explanation:
+            return explanation
+        reason = f" ({category})" if isinstance(category, str) else ""
+        return f"The model declined to answer{reason}."
+
+    def _new_index(self, body: dict[str, Any]) -> int:
+        index = body.get("index")
+        if not self.started:
+            raise self._malformed("content before its message_start")
+        if isinstance(index, bool) or not isinstance(index, int) or index < 0 or index in self._blocks:
+            raise self._malformed("a content block with a wrong index")
+        return index
+
+    def _block(self, body: dict[str, Any]) -> Block:
+        index = body.get("index")
+        block = self._blocks.get(index) if isinstance(index, int) else None
+        if block is None:
+            raise self._malformed("an event of a content block that is not open")
+        return block
+
+    def _object(self, body: dict[str, Any], name: str) -> dict[str, Any]:
+        value = body.get(name)
+        if not isinstance(value, dict):
+            raise self._malformed(f"an event without its {name}")
+        return value
+
+    def _string(self, body: dict[str, Any], name: str) -> str:
+        value = body.get(name)
+        if not isinstance(value, str):
+            raise self._malformed(f"an event without its {name}")
+        return value
+
+    def _malformed(self, what: str) -> ProtocolError:
+        return self._error(f"The upstream sent {what}.", code="upstream_malformed")
+
+    def _error(self, message: str, *, code: str) -> ProtocolError:
+        return ProtocolError(
+            message,
+            provider=self._provider,
+            code=code,
+            stage="stream",
+            upstream_request_id=self._request_id,
+        )

@@ -1,0 +1,197 @@
+"""The two ways in which an answer leaves: as chat-completion chunks, or as one completion.
+
+Both writers are given *tokens*: the insides of JSON strings, already escaped, as the upstream wrote
+them. A chunk is a checked template around such a token, which is several times cheaper than parsing
+and dumping it again; a completion decodes each text once, at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from ..types import Usage
+from .usage import to_openai
+
+
+def escaped(text: str) -> bytes:
+    """``text`` as the inside of a JSON string. Raises ``TypeError`` on a lone surrogate."""
+    return orjson.dumps(text)[1:-1]
+
+
+def unescaped(tokens: Sequence[bytes]) -> str:
+    """The text of consecutive tokens."""
+    text: str = orjson.loads(b'"' + b"".join(tokens) + b'"')
+    return text
+
+
+class Writer(Protocol):
+    """Where the state machine puts what it has understood. Tokens are never empty."""
+
+    def start(self, completion_id: str, created: int, model: str) -> None: ...
+    def text(self, tokens: Sequence[bytes]) -> None: ...
+    def reasoning(self, tokens: Sequence[bytes]) -> None: ...
+    def refusal(self, token: bytes) -> None: ...
+    def call(self, index: int, call_id: str, name: str, *, custom: bool) -> None: ...
+    def arguments(self, index: int, tokens: Sequence[bytes], *, custom: bool) -> None: ...
+    def finish(self, reason: str, usage: Usage) -> None: ...
+    def take(self) -> bytes:
+        """The bytes written since the last call."""
+        ...
+
+
+class ChunkWriter:
+    """Chat-completion chunks as server-sent events, ending with ``data: [DONE]``."""
+
+    __slots__ = ("_head", "_include_usage", "_legacy", "_out", "_prefix", "_tail", "_templates")
+
+    def __init__(self, *, include_usage: bool, legacy: bool) -> None:
+        self._include_usage = include_usage
+        self._legacy = legacy
+        self._out: list[bytes] = []
+        self._prefix = b""
+        self._head = b""
+        # With include_usage, every chunk but the last carries a null.
+        null = b',"usage":null' if include_usage else b""
+        self._tail = b'},"logprobs":null,"finish_reason":null}]' + null + b"}\n\n"
+        self._templates: dict[tuple[str, int], tuple[bytes, bytes, bytes]] = {}
+
+    def start(self, completion_id: str, created: int, model: str) -> None:
+        fixed = {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model}
+        self._prefix = b"data: " + orjson.dumps(fixed)[:-1] + b',"choices":['
+        self._head = self._prefix + b'{"index":0,"delta":{'
+        self._delta(b'"role":"assistant","content":""')
+
+    def text(self, tokens: Sequence[bytes]) -> None:
+        self._splice("content", 0, tokens)
+
+    def reasoning(self, tokens: Sequence[bytes]) -> None:
+        self._splice("reasoning_content", 0, tokens)
+
+    def refusal(self, token: bytes) -> None:
+        self._splice("refusal", 0, (token,))
+
+    def call(self, index: int, call_id: str, name: str, *, custom: bool) -> None:
+        if self._legacy:
+            if index == 0:
+                self._delta(b'"function_call":' + orjson.dumps({"name": name, "arguments": ""}))
+            return
+        kind, field = ("custom", "input") if custom else ("function", "arguments")
+        call = {"index": index, "id": call_id, "type": kind, kind: {"name": name, field: ""}}
+        self._delta(b'"tool_calls":' + orjson.dumps([call]))
+
+    def arguments(self, index: int, tokens: Sequence[bytes], *, custom: bool) -> None:
+        if not self._legacy:
+            self._splice("input" if custom else "arguments", index, tokens)
+        elif index == 0:
+            self._splice("function_call", 0, tokens)
+
+    def finish(self, reason: str, usage: Usage) -> None:
+        null = b',"usage":null' if self._include_usage else b""
+        self._out.append(
+            self._head + b'},"logprobs":null,"finish_reason":"' + reason.encode() + b'"}]' + null + b"}\n\n"
+        )
+        if self._include_usage:
+            self._out.append(self._prefix + b'],"usage":' + orjson.dumps(to_openai(usage)) + b"}\n\n")
+        self._out.append(b"data: [DONE]\n\n")
+
+    def take(self) -> bytes:
+        out = self._out
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return data
+
+    def _delta(self, fields: bytes) -> None:
+        self._out.append(self._head + fields + self._tail)
+
+    def _splice(self, field: str, index: int, tokens: Sequence[bytes]) -> None:
+        """One chunk for each token."""
+        key = (field, index)
+        template = self._templates.get(key)
+        if template is None:
+            template = self._templates[key] = self._template(field, index)
+        opening, between, closing = template
+        self._out += (opening, between.join(tokens), closing)
+
+    def _template(self, field: str, index: int) -> tuple[bytes, bytes, bytes]:
+        """``(before a token, between two, behind one)`` for a run of chunks."""
+        match field:
+            case "arguments":
+                before, after = b'"tool_calls":[{"index":%d,"function":{"arguments":"' % index, b'"}}]'
+            case "input":
+                before, after = b'"tool_calls":[{"index":%d,"custom":{"input":"' % index, b'"}}]'
+            case "function_call":
+                before, after = b'"function_call":{"arguments":"', b'"}'
+            case _:
+                before, after = b'"%s":"' % field.encode(), b'"'
+        opening, closing = self._head + before, after + self._tail
+        return opening, closing + opening, closing
+
+
+class CompletionWriter:
+    """One ``chat.completion`` object."""
+
+    __slots__ = ("_calls", "_head", "_legacy", "_reason", "_reasoning", "_refusal", "_text", "_usage")
+
+    def __init__(self, *, legacy: bool) -> None:
+        self._legacy = legacy
+        self._head: dict[str, Any] = {}
+        self._text: list[bytes] = []
+        self._reasoning: list[bytes] = []
+        self._refusal: list[bytes] = []
+        self._calls: list[tuple[str, str, bool, list[bytes]]] = []
+        self._reason = "stop"
+        self._usage: dict[str, Any] = {}
+
+    def start(self, completion_id: str, created: int, model: str) -> None:
+        self._head = {"id": completion_id, "object": "chat.completion", "created": created, "model": model}
+
+    def text(self, tokens: Sequence[bytes]) -> None:
+        self._text += tokens
+
+    def reasoning(self, tokens: Sequence[bytes]) -> None:
+        self._reasoning += tokens
+
+    def refusal(self, token: bytes) -> None:
+        self._refusal.append(token)
+
+    def call(self, index: int, call_id: str, name: str, *, custom: bool) -> None:
+        self._calls.append((call_id, name, custom, []))
+
+    def arguments(self, index: int, tokens: Sequence[bytes], *, custom: bool) -> None:
+        self._calls[index][3].extend(tokens)
+
+    def finish(self, reason: str, usage: Usage) -> None:
+        self._reason = reason
+        self._usage = to_openai(usage)
+
+    def take(self) -> bytes:
+        return b""
+
+    def completion(self) -> dict[str, Any]:
+        """The object; valid once :meth:`finish` was called."""
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": unescaped(self._text) if self._text or not self._calls else None,
+            "refusal": unescaped(self._refusal) if self._refusal else None,
+        }
+        if self._reasoning:
+            message["reasoning_content"] = unescaped(self._reasoning)
+        if self._calls and self._legacy:
+            _, name, _, tokens = self._calls[0]
+            message["function_call"] = {"name": name, "arguments": unescaped(tokens)}
+        elif self._calls:
+            message["tool_calls"] = [_call_object(*call) for call in self._calls]
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._reason}
+        return {**self._head, "choices": [choice], "usage": self._usage}
+
+
+def _call_object(call_id: str, name: str, custom: bool, tokens: list[bytes]) -> dict[str, Any]:
+    given = unescaped(tokens)
+    if custom:
+        return {"id": call_id, "type": "custom", "custom": {"name": name, "input": given}}
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": given}}

@@ -1,0 +1,295 @@
+"""Chat messages → Anthropic turns.
+
+The Messages API wants turns that begin with the user, every ``tool_use`` answered at the start of the
+next user turn, and exactly one result for each. A chat client promises none of that, so turns are
+assembled here, oldest message first. What is emitted depends only on the messages before it: a
+longer conversation begins with the bytes of the shorter one, its last turn aside.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from . import _check, content
+from ._check import Block
+from .cache_control import marker
+from .names import CallIds, ToolNames
+
+#: Turns that the API demands and the caller has not written.
+START_TURN = "Begin."
+END_TURN = "Continue."
+MISSING_RESULT = "No result was recorded for this tool call."
+
+Turn = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call of the last assistant turn. ``original``: the caller's id, "" if it gave none."""
+
+    original: str
+    name: str
+    arguments: Block
+    mark: Block | None = None
+    wire: str = ""
+
+
+class Conversation:
+    """Assembles ``system`` and ``messages``; call :meth:`add` for each message, then :meth:`finish`."""
+
+    def __init__(self, names: ToolNames, *, system_turns: bool, custom_tools: frozenset[str]) -> None:
+        self.system: list[Block] = []
+        self.messages: list[Turn] = []
+        #: Original names of the tools that the history calls, in order of first use.
+        self.called: dict[str, None] = {}
+        self._names = names
+        self._custom = custom_tools
+        self._system_turns = system_turns
+        self._ids = CallIds()
+        self._leading = True
+        self._calls: list[_Call] = []
+        self._by_id: dict[str, deque[_Call]] = {}
+        self._by_name: dict[str, deque[_Call]] = {}
+        self._results: dict[str, Block] = {}
+        self._rest: list[Block] = []
+        self._notes: list[Block] = []  # system messages since the last user content
+
+    @property
+    def answers_tools(self) -> bool:
+        """True when the conversation so far ends in the middle of a tool loop."""
+        return bool(self._calls)
+
+    def add(self, message: object, at: str) -> None:
+        """The next message, which stands at the path ``at``. Raises ``BadRequest``."""
+        message = _check.obj(message, at)
+        role = _check.text(message.get("role"), f"{at}.role")
+        if role in ("system", "developer"):
+            blocks = content.text_blocks(message.get("content"), f"{at}.content")
+            (self.system if self._leading else self._notes).extend(_mark_last(blocks, message, at))
+            return
+        self._leading = False
+        match role:
+            case "user":
+                self._add_user(message, at)
+            case "assistant":
+                self._add_assistant(message, at)
+            case "tool":
+                call_id = _check.text(message.get("tool_call_id"), f"{at}.tool_call_id")
+                self._add_result(self._by_id.get(call_id), message, at)
+            case "function":
+                name = _check.text(message.get("name"), f"{at}.name")
+                self._add_result(self._by_name.get(name), message, at)
+            case _:
+                raise _check.invalid(
+                    f"{at}.role",
+                    f"`{at}.role` must be system, developer, user, assistant, tool or function.",
+                )
+
+    def finish(self, *, prefill: bool) -> None:
+        """Close the last turn. ``prefill``: the model continues a final assistant turn."""
+        self._flush()
+        if not self.messages:
+            self.messages.append(_user(START_TURN))
+        elif self.messages[-1]["role"] == "assistant":
+            if prefill:
+                _strip_end(self.messages[-1])
+            else:
+                self.messages.append(_user(END_TURN))
+
+    def _add_user(self, message: Block, at: str) -> None:
+        body = message.get("content")
+        blocks: list[Block] = []
+        if isinstance(body, list):
+            for part, kind, place in content.parts(body, f"{at}.content"):
+                if kind == "tool_result":
+                    call_id = _check.text(part.get("tool_use_id"), f"{place}.tool_use_id")
+                    self._add_result(self._by_id.get(call_id), part, place)
+                elif (block := content.user_block(part, kind, place)) is not None:
+                    blocks.append(block)
+        else:
+            blocks = content.user_blocks(_check.text(body, f"{at}.content"), f"{at}.content")
+        if blocks:
+            self._remind()  # no system turn may stand between two user turns
+            self._rest += _mark_last(blocks, message, at)
+
+    def _add_assistant(self, message: Block, at: str) -> None:
+        body = message.get("content")
+        calls: list[_Call] = []
+        blocks: list[Block] = []
+        if isinstance(body, list):
+            for part, kind, place in content.parts(body, f"{at}.content"):
+                if kind == "tool_use":
+                    calls.append(_shaped_call(part, place))
+                elif (block := content.plain_block(part, kind, place)) is not None:
+                    blocks.append(block)
+        elif body is not None:
+            blocks = content.text_blocks(_check.text(body, f"{at}.content"), f"{at}.content")
+        if not blocks and (refusal := message.get("refusal")) is not None:
+            blocks = content.text_blocks(_check.text(refusal, f"{at}.refusal"), f"{at}.refusal")
+        if message.get("tool_calls") is not None:
+            calls += self._tool_calls(message["tool_calls"], f"{at}.tool_calls")
+        if message.get("function_call") is not None:
+            calls.append(_named_call(message["function_call"], f"{at}.function_call", frozenset()))
+        if not blocks and not calls:
+            return
+        turn = self._assistant_turn()
+        turn += blocks
+        for call in calls:
+            turn.append(self._use(call))
+        _mark_last(turn, message, at)
+
+    def _tool_calls(self, value: object, at: str) -> list[_Call]:
+        calls = []
+        for index, item in enumerate(_check.array(value, at)):
+            place = f"{at}.{index}"
+            holder = _check.obj(item, place)
+            if holder.get("type") == "custom":
+                custom = _check.obj(holder.get("custom"), f"{place}.custom")
+                given = _check.text(custom.get("input"), f"{place}.custom.input")
+                call = _Call("", _name(custom, f"{place}.custom"), {"input": given})
+            else:
+                call = _named_call(holder.get("function"), f"{place}.function", self._custom)
+            call.original = _optional_text(holder.get("id"), f"{place}.id")
+            call.mark = marker(holder, place)
+            calls.append(call)
+        return calls
+
+    def _use(self, call: _Call) -> Block:
+        """The ``tool_use`` block of a new call, which from now on waits for its result."""
+        self.called.setdefault(call.name)
+        call.wire = self._ids.allocate(call.original)
+        self._calls.append(call)
+        self._by_id.setdefault(call.original, deque()).append(call)
+        self._by_name.setdefault(call.name, deque()).append(call)
+        use: Block = {
+            "type": "tool_use",
+            "id": call.wire,
+            "name": self._names.wire(call.name),
+            "input": call.arguments,
+        }
+        if call.mark is not None:
+            use["cache_control"] = call.mark
+        return use
+
+    def _add_result(self, waiting: deque[_Call] | None, message: Block, at: str) -> None:
+        """The result of the first waiting call. One that nobody asked for, or a second one, is dropped."""
+        body = message.get("content")
+        blocks = content.user_blocks(body, f"{at}.content")
+        mark = marker(message, at)
+        while waiting and waiting[0].wire in self._results:
+            waiting.popleft()
+        if not waiting:
+            return
+        call = waiting.popleft()
+        result: Block = {"type": "tool_result", "tool_use_id": call.wire}
+        for block in blocks:
+            mark = block.pop("cache_control", None) or mark
+        if blocks:
+            result["content"] = body if isinstance(body, str) else blocks
+        if message.get("is_error") is True:
+            result["is_error"] = True
+        if mark is not None:
+            result["cache_control"] = mark
+        self._results[call.wire] = result
+
+    def _assistant_turn(self) -> list[Block]:
+        """The content of the assistant turn to extend: the open one when no user turn came between."""
+        if self._results or self._rest or self._notes:
+            self._flush()
+        if not self.messages:
+            self.messages.append(_user(START_TURN))
+        if self.messages[-1]["role"] != "assistant":
+            self.messages.append({"role": "assistant", "content": []})
+        blocks: list[Block] = self.messages[-1]["content"]
+        return blocks
+
+    def _flush(self) -> None:
+        """Emit the user turn that has gathered, and the system messages behind it."""
+        blocks = [self._results.get(call.wire) or _missing(call) for call in self._calls]
+        blocks += self._rest
+        if not (blocks and self._system_turns):
+            blocks += map(_reminder, self._notes)
+            self._notes = []
+        if blocks:
+            self.messages.append({"role": "user", "content": blocks})
+        if self._notes:
+            # Allowed only behind a user turn and before an assistant turn or the end.
+            self.messages.append({"role": "system", "content": self._notes})
+        self._calls, self._results, self._rest, self._notes = [], {}, [], []
+        self._by_id, self._by_name = {}, {}
+
+    def _remind(self) -> None:
+        self._rest += map(_reminder, self._notes)
+        self._notes = []
+
+
+def _missing(call: _Call) -> Block:
+    return {"type": "tool_result", "tool_use_id": call.wire, "content": MISSING_RESULT, "is_error": True}
+
+
+def _reminder(block: Block) -> Block:
+    """A later system message where the model takes no system turns; never moved to the front."""
+    return {**block, "text": f"<system-reminder>\n{block['text']}\n</system-reminder>"}
+
+
+def _user(text: str) -> Turn:
+    return {"role": "user", "content": [{"type": "text", "text": text}]}
+
+
+def _mark_last(blocks: list[Block], message: Block, at: str) -> list[Block]:
+    """A marker on a message means: up to and with its last block."""
+    mark = marker(message, at)
+    if mark is not None and blocks:
+        blocks[-1]["cache_control"] = mark
+    return blocks
+
+
+def _strip_end(turn: Turn) -> None:
+    """The API refuses to continue a text that ends in white space."""
+    last = turn["content"][-1]
+    if last["type"] == "text":
+        turn["content"][-1] = {**last, "text": last["text"].rstrip()}
+
+
+def _optional_text(value: object, at: str) -> str:
+    return "" if value is None else _check.text(value, at)
+
+
+def _name(holder: Block, at: str) -> str:
+    name = _check.text(holder.get("name"), f"{at}.name")
+    if not name:
+        raise _check.invalid(f"{at}.name", f"`{at}.name` is empty.")
+    return name
+
+
+def _named_call(value: object, at: str, custom: frozenset[str]) -> _Call:
+    """A ``{name, arguments}`` object."""
+    function = _check.obj(value, at)
+    name = _name(function, at)
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        return _Call("", name, arguments)
+    given = _optional_text(arguments, f"{at}.arguments")
+    return _Call("", name, {"input": given} if name in custom else parse_arguments(given))
+
+
+def _shaped_call(part: Block, at: str) -> _Call:
+    """An Anthropic-shaped ``tool_use`` part."""
+    given = part.get("input")
+    arguments = {} if given is None else _check.obj(given, f"{at}.input")
+    return _Call(_check.text(part.get("id"), f"{at}.id"), _name(part, at), arguments, marker(part, at))
+
+
+def parse_arguments(arguments: str) -> dict[str, Any]:
+    """The object in ``arguments``; ``{"_raw": arguments}`` when there is none (models do write such)."""
+    if not arguments or arguments.isspace():
+        return {}
+    try:
+        parsed = orjson.loads(arguments)
+    except ValueError:
+        return {"_raw": arguments}
+    return parsed if isinstance(parsed, dict) else {"_raw": arguments}

@@ -1,0 +1,194 @@
+"""Parameters of a chat request that are neither messages nor tools.
+
+How much the model may write and think is decided here; the reasons are in
+``docs/decisions/0004-default-max-tokens.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from ..types import ModelCapabilities
+from . import _check
+from ._check import Block
+from .schema import normalised
+
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+#: Tokens of thinking that an effort is given room for, and the budget where a model wants a number.
+ALLOWANCE = {"low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768, "max": 65_536}
+#: What most models that think by default run at when a request names no effort
+#: (https://platform.claude.com/docs/en/build-with-claude/effort).
+UNSAID_EFFORT = "high"
+#: A tool call cut in its arguments is paid for and useless, so 1,200 tokens are not enough for one.
+MIN_WITH_TOOLS = 8_192
+#: The least ``thinking.budget_tokens`` that the API takes.
+MIN_BUDGET = 1_024
+
+JSON_OBJECT_INSTRUCTION = (
+    "Answer with one valid JSON object and nothing else: no prose around it, no code fence."
+)
+
+
+@dataclass(slots=True)
+class Thinking:
+    """How this request thinks. ``budget`` is set where the model wants ``budget_tokens``;
+    ``allowance`` is the room to add to a defaulted ``max_tokens``."""
+
+    config: Block | None = None
+    effort: str | None = None
+    allowance: int = 0
+    budget: int = 0
+    honoured: bool = True
+
+
+def read_thinking(body: Mapping[str, Any], can: ModelCapabilities, *, no_budget: bool) -> Thinking:
+    """``reasoning_effort`` in the terms of the model. Raises ``BadRequest``.
+
+    ``no_budget``: this request cannot carry ``thinking: enabled`` (a forced tool, or a tool loop whose
+    assistant turn would have to begin with a thinking block that no chat client keeps).
+    """
+    asked = body.get("reasoning_effort")
+    if asked is None:
+        return _unsaid(can)
+    level = _check.text(asked, "reasoning_effort")
+    if level == "none":
+        return _least(can)
+    level = "low" if level == "minimal" else level
+    if level not in EFFORTS:
+        raise _check.invalid(
+            "reasoning_effort",
+            f"`reasoning_effort` must be none, minimal, {', '.join(EFFORTS)}, not {level[:40]!r}.",
+            "unsupported_value",
+        )
+    effort = _nearest(level, can.effort)
+    if "adaptive" in can.thinking:
+        return Thinking(_adaptive(), effort, ALLOWANCE[effort or level])
+    if "enabled" in can.thinking and not no_budget:
+        return Thinking({"type": "enabled"}, effort, ALLOWANCE[level], ALLOWANCE[level])
+    return Thinking(None, effort, honoured=effort is not None)
+
+
+def _unsaid(can: ModelCapabilities) -> Thinking:
+    if not can.thinks_by_default:
+        return Thinking()
+    # Said explicitly for its `display`: by default the newest models return their thinking, and what
+    # they write between two tool calls, as empty blocks, and a chat client would see nothing at all.
+    return Thinking(_adaptive() if "adaptive" in can.thinking else None, allowance=ALLOWANCE[UNSAID_EFFORT])
+
+
+def _least(can: ModelCapabilities) -> Thinking:
+    if not can.thinks_by_default:
+        return Thinking()
+    if "disabled" in can.thinking:
+        return Thinking({"type": "disabled"})
+    if "between_tools" in can.thinking:
+        return Thinking({"type": "between_tools"}, allowance=ALLOWANCE["low"])
+    lowest = can.effort[0] if can.effort else None
+    config = _adaptive() if "adaptive" in can.thinking else None
+    return Thinking(config, lowest, ALLOWANCE[lowest or UNSAID_EFFORT], honoured=lowest is not None)
+
+
+def _adaptive() -> Block:
+    return {"type": "adaptive", "display": "summarized"}
+
+
+def _nearest(level: str, accepted: tuple[str, ...]) -> str | None:
+    """The highest accepted effort that does not exceed ``level``, else the lowest; None without any."""
+    rank = EFFORTS.index(level)
+    below = [effort for effort in accepted if effort in EFFORTS and EFFORTS.index(effort) <= rank]
+    return below[-1] if below else (accepted[0] if accepted else None)
+
+
+def read_max_tokens(
+    body: Mapping[str, Any],
+    thinking: Thinking,
+    *,
+    defaulted: bool,
+    default: int,
+    cap: int | None,
+    has_tools: bool,
+) -> int:
+    """``max_tokens`` for the upstream; settles ``thinking``'s budget. Raises ``BadRequest``."""
+    asked = None
+    for name in ("max_completion_tokens", "max_tokens"):
+        if asked is None and body.get(name) is not None:
+            asked = _check.positive(body[name], name)
+    if asked is None or defaulted:
+        visible = asked or default
+        asked = (max(visible, MIN_WITH_TOOLS) if has_tools else visible) + thinking.allowance
+    limit = asked if cap is None else min(asked, cap)
+    if thinking.budget:
+        # Half is always left for the answer itself.
+        budget = min(thinking.budget, limit // 2)
+        if budget >= MIN_BUDGET:
+            thinking.config = {"type": "enabled", "budget_tokens": budget}
+        else:
+            thinking.config, thinking.honoured = None, thinking.effort is not None
+    return limit
+
+
+def read_stop(body: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """``(stop sequences, whether some were left out)``: the API refuses blank ones."""
+    value = body.get("stop")
+    if value is None:
+        return [], False
+    if isinstance(value, str):
+        given = [value]
+    else:
+        given = [_check.text(v, f"stop.{i}") for i, v in enumerate(_check.array(value, "stop"))]
+    kept = [sequence for sequence in given if sequence and not sequence.isspace()]
+    return kept, len(kept) < len(given)
+
+
+def read_user(body: Mapping[str, Any], key: bytes) -> str | None:
+    """A pseudonym of the caller's user. Keyed, since a plain hash of an e-mail address is guessable."""
+    for name in ("safety_identifier", "user"):
+        if body.get(name) is not None:
+            user = _check.text(body[name], name).encode("utf-8", "surrogatepass")
+            return blake2b(user, digest_size=16, key=key[:64]).hexdigest() if user else None
+    return None
+
+
+@dataclass(slots=True)
+class Format:
+    """What ``response_format`` comes to: a schema that the model enforces, or an instruction."""
+
+    wire: Block | None = None
+    instruction: str | None = None
+    json_object: bool = False
+    honoured: bool = True
+
+
+def read_format(body: Mapping[str, Any], *, enforced: bool) -> Format:
+    """``response_format``. ``enforced``: the model has structured outputs. Raises ``BadRequest``."""
+    value = body.get("response_format")
+    if value is None:
+        return Format()
+    kind = _check.text(_check.obj(value, "response_format").get("type"), "response_format.type")
+    if kind == "text":
+        return Format()
+    if kind == "json_object":
+        return Format(instruction=JSON_OBJECT_INSTRUCTION, json_object=True)
+    if kind != "json_schema":
+        raise _check.invalid(
+            "response_format.type", "`response_format.type` must be text, json_object or json_schema."
+        )
+    at = "response_format.json_schema"
+    schema = _check.obj(value.get("json_schema"), at).get("schema")
+    if schema is None:
+        return Format(instruction=JSON_OBJECT_INSTRUCTION, json_object=True)
+    accepted = normalised(schema, f"{at}.schema")
+    if enforced:
+        return Format({"type": "json_schema", "schema": accepted})
+    try:
+        shown = orjson.dumps(accepted).decode()
+    except TypeError:
+        raise _check.invalid(f"{at}.schema", "The schema cannot be written as JSON.") from None
+    instruction = f"{JSON_OBJECT_INSTRUCTION} It must match this JSON schema:\n{shown}"
+    return Format(instruction=instruction, json_object=True, honoured=False)

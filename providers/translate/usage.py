@@ -1,0 +1,52 @@
+"""Anthropic's usage objects → :class:`~providers.types.Usage` → OpenAI's ``usage``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..types import Usage
+
+
+def merge(usage: Usage, found: object) -> None:
+    """Put the figures of ``found`` over those of ``usage``.
+
+    ``message_start`` carries the first figures; those of ``message_delta`` are cumulative, and null
+    where they say nothing new.
+    """
+    if not isinstance(found, dict):
+        return
+    usage.input_tokens = _count(found.get("input_tokens"), usage.input_tokens)
+    usage.output_tokens = _count(found.get("output_tokens"), usage.output_tokens)
+    usage.cache_read_tokens = _count(found.get("cache_read_input_tokens"), usage.cache_read_tokens)
+    written = _count(found.get("cache_creation_input_tokens"), usage.cache_write_tokens)
+    split = found.get("cache_creation")
+    if isinstance(split, dict):
+        usage.cache_write_1h_tokens = _count(
+            split.get("ephemeral_1h_input_tokens"), usage.cache_write_1h_tokens
+        )
+    # The split may be absent, or older than the total; the total is what is billed.
+    usage.cache_write_1h_tokens = min(usage.cache_write_1h_tokens, written)
+    usage.cache_write_5m_tokens = written - usage.cache_write_1h_tokens
+    details = found.get("output_tokens_details")
+    if isinstance(details, dict):
+        usage.reasoning_tokens = _count(details.get("thinking_tokens"), usage.reasoning_tokens)
+
+
+def _count(value: object, otherwise: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return otherwise
+
+
+def to_openai(usage: Usage) -> dict[str, Any]:
+    """OpenAI's ``usage`` object: ``prompt_tokens`` counts cached tokens too."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.prompt_tokens + usage.output_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
