@@ -265,6 +265,14 @@ async def test_a_store_that_is_down_is_503_and_never_401(caplog: pytest.LogCaptu
     assert KEY not in caplog.text + answer.body.decode()
 
 
+async def test_a_store_is_never_asked_about_what_cannot_be_a_key() -> None:
+    asked: list[str] = []
+    auth = AuthMiddleware(_App(), verify=asked.append)
+    for value in (b"\xff", b"  ", b"x" * 1000, "é".encode()):
+        assert (await call(auth, headers=[("x-api-key", value)])).status == 401
+    assert asked == []
+
+
 async def test_the_key_stays_out_of_the_state() -> None:
     seen: list[Any] = []
 

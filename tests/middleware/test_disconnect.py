@@ -34,10 +34,17 @@ async def _start(send: Any, headers: Any = SSE, piece: bytes = b"data: 1\n\n") -
 class _Exchange:
     """One request in a task of its own, with its state and its client to play with."""
 
-    def __init__(self, handler: Handler, *, path: str = "/v1/chat/completions", **options: Any) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        path: str = "/v1/chat/completions",
+        client: Client | None = None,
+        **options: Any,
+    ) -> None:
         self.others = asyncio.all_tasks()
         self.state: dict[str, Any] = {"gateway.owned": True}
-        self.client = Client(body_messages(b"{}"))
+        self.client = client or Client(body_messages(b"{}"))
         options.setdefault("watch_after", 0.001)
         app = DisconnectMiddleware(handler, **options)
         self.send: Any = self.client.send
@@ -194,6 +201,43 @@ async def test_asking_with_a_timeout_loses_no_disconnect() -> None:
     await exchange.done()
 
 
+class _SlowUpload(Client):
+    """Its body arrives when a test says so."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body_messages(body))
+        self.arrived = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        await self.arrived.wait()
+        return await super().receive()
+
+
+async def test_a_body_that_arrives_after_the_watch_began_is_watched_all_the_same() -> None:
+    cancelled = asyncio.Event()
+    client = _SlowUpload(b"{}")
+    exchange = _Exchange(_handler(cancelled), client=client)
+    await asyncio.sleep(0.02)
+    client.arrived.set()
+    await asyncio.sleep(0.01)
+    client.hang_up()
+    await exchange.done()
+    assert cancelled.is_set()
+
+
+async def test_asking_with_a_timeout_loses_no_body() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.02)  # the watch asks first
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(receive(), 0.002)
+        client.arrived.set()
+        await _ok(send, (await receive())["body"])
+
+    client = _SlowUpload(b"{}")
+    assert (await _Exchange(app, client=client).done()).body == b"{}"
+
+
 async def test_a_client_that_leaves_during_its_upload_is_recorded_as_gone() -> None:
     class LeftError(Exception): ...
 
@@ -227,6 +271,16 @@ async def test_what_runs_after_the_answer_is_left_alone() -> None:
     await exchange.done()
     assert finished == [True]
     assert ABORTED not in exchange.state
+
+
+async def test_nothing_is_watched_once_the_answer_is_complete() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await _ok(send)
+        await asyncio.sleep(0.05)
+
+    exchange = _Exchange(app, watch_after=0.01)
+    await exchange.done()
+    assert exchange.client.received == 0
 
 
 async def test_a_cancellation_from_outside_is_passed_on() -> None:

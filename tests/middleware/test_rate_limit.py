@@ -72,7 +72,7 @@ async def test_a_refusal_is_a_429_that_says_when_to_come_back() -> None:
 async def test_retry_after_is_never_zero() -> None:
     class Limiter:
         async def take(self, key: str) -> Verdict:
-            return Verdict(False, 5, 0, 0.01, 0.001)
+            return Verdict(False, 5, 0, 0.01, 0.0)
 
     answer = await call(RateLimitMiddleware(_hello, limiter=Limiter()))
     assert answer.headers["retry-after"] == "1"

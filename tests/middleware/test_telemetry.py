@@ -277,6 +277,18 @@ async def test_an_exception_after_the_start_reaches_the_server(log: _Lines) -> N
     assert len(log.access) == 1
 
 
+async def test_an_answer_broken_off_on_purpose_is_no_error_in_the_log(log: _Lines) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        scope["state"][ABORTED] = "deadline"
+        raise RuntimeError("broken off")
+
+    with pytest.raises(RuntimeError):
+        await call(TelemetryMiddleware(app))
+    assert [r.levelno for r in log.records] == [logging.INFO]
+    assert log.access[0]["status"] == 504
+
+
 async def test_a_cancelled_request_is_recorded_and_stays_cancelled(log: _Lines) -> None:
     began = asyncio.Event()
 
