@@ -15,13 +15,15 @@ import orjson
 from ..errors import ProtocolError, ProviderError
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
 from ..translate.chat_anthropic import API_VERSION, Options, to_anthropic
-from ..types import ChatCall, ModelInfo
+from ..types import ChatCall, MessagesCall, ModelInfo
 from .errors import MAX_BODY, from_response
 from .models import PROVIDER, ModelTable, parse_models
+from .passthrough import MessagesReply
 from .reply import AnthropicReply
 
 BASE_URL = "https://api.anthropic.com"
 USER_AGENT = "claude-gateway"
+_VERSION: Header = (b"anthropic-version", API_VERSION.encode())
 #: Pages of 1,000 models; a list that goes on for longer is not a list of models.
 _MAX_PAGES = 10
 
@@ -48,17 +50,10 @@ class AnthropicProvider:
         base = base_url.rstrip("/").removesuffix("/v1")
         self._messages_url = f"{base}/v1/messages"
         self._models_url = f"{base}/v1/models?limit=1000"
-        common: list[Header] = [
-            (b"x-api-key", api_key.encode()),
-            (b"anthropic-version", API_VERSION.encode()),
-            (b"user-agent", user_agent.encode()),
-        ]
-        self._get_headers = [*common, (b"accept", b"application/json")]
-        self._post_headers = [
-            *common,
-            (b"content-type", b"application/json"),
-            (b"accept", b"text/event-stream"),
-        ]
+        common: list[Header] = [(b"x-api-key", api_key.encode()), (b"user-agent", user_agent.encode())]
+        self._get_headers = [*common, _VERSION, (b"accept", b"application/json")]
+        self._pass_headers = [*common, (b"content-type", b"application/json")]
+        self._post_headers = [*self._pass_headers, _VERSION, (b"accept", b"text/event-stream")]
         # Pseudonyms of users stay the same while the key does, and mean nothing to anybody else.
         user_key = sha256(b"gateway-user:" + api_key.encode()).digest()
         self._options = Options(user_key=user_key, default_max_tokens=default_max_tokens)
@@ -88,6 +83,23 @@ class AnthropicProvider:
             await response.aclose()
             raise
         await reply.start()
+        return reply
+
+    async def messages(self, call: MessagesCall) -> MessagesReply:
+        """See :class:`~providers.base.SpeaksMessages`. The caller's ``anthropic-*`` headers go along;
+        the key is always the gateway's."""
+        headers = [*self._pass_headers, *call.headers]
+        if not any(name == b"anthropic-version" for name, _ in call.headers):
+            headers.append(_VERSION)
+        url = self._messages_url + (f"?{call.query.decode('latin-1')}" if call.query else "")
+        response = await self._request("POST", url, headers, call.body)
+        try:
+            await self._check_status(response)
+            reply = MessagesReply(response, provider=self.name, model=call.model)
+            await reply.start()
+        except BaseException:
+            await response.aclose()
+            raise
         return reply
 
     async def models(self) -> list[ModelInfo]:
@@ -120,11 +132,15 @@ class AnthropicProvider:
             error.provider = error.provider or self.name
             raise
 
-    async def _check(self, response: HttpResponse, wanted: bytes) -> None:
-        """Raise the error that ``response`` stands for, unless it is an answer of the wanted type."""
+    async def _check_status(self, response: HttpResponse) -> None:
+        """Raise the error that ``response`` stands for, if it is one."""
         if response.status != 200:
             body = await self._read_error(response)
             raise from_response(response.status, response.header, body, provider=self.name)
+
+    async def _check(self, response: HttpResponse, wanted: bytes) -> None:
+        """Raise unless ``response`` is an answer of the wanted type."""
+        await self._check_status(response)
         kind = response.header(b"content-type") or b""
         if not kind.lower().startswith(wanted):
             shown = kind.decode("latin-1")[:80] or "nothing"
