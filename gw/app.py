@@ -17,6 +17,7 @@ from blacksheep import Application
 
 from middleware._asgi import ASGIApp
 from middleware._metrics import Metrics
+from middleware._reject import drained
 from middleware.auth import AuthMiddleware
 from middleware.body_limit import BodyLimitMiddleware
 from middleware.disconnect import DisconnectMiddleware, InFlight
@@ -50,6 +51,7 @@ def layers(settings: Settings, metrics: Metrics | None, in_flight: InFlight) -> 
     admin_keys = {keys.admin: "admin"} if keys.admin else {}
     deadline = settings.upstream.total + server.body_timeout
     closed = "/admin is closed: the operator has to set ADMIN_API_KEY."
+    refuse = drained()
     stack = [
         # Sees everything, also what the layers below refuse.
         Layer(TelemetryMiddleware, {"metrics": metrics}),
@@ -57,12 +59,15 @@ def layers(settings: Settings, metrics: Metrics | None, in_flight: InFlight) -> 
         Layer(DisconnectMiddleware, {"deadline": deadline, "in_flight": in_flight}),
         # Heads that two parsers would read in two ways go no further; cheap, so before the body.
         Layer(RequestGuardMiddleware),
-        # Before a body is read: it costs nothing to refuse a stranger, 32 MiB to listen to one.
-        Layer(AuthMiddleware, {"keys": [keys.gateway], "skip": ADMIN, "public": PUBLIC}),
+        # Before a body is kept: 4,000 strangers with 32 MiB each must not cost memory.
+        Layer(AuthMiddleware, {"keys": [keys.gateway], "skip": ADMIN, "public": PUBLIC, "on_reject": refuse}),
         # The same for /admin, which has a key of its own and is closed without one.
-        Layer(AuthMiddleware, {"keys": admin_keys, "only": ADMIN, "closed": closed}),
+        Layer(AuthMiddleware, {"keys": admin_keys, "only": ADMIN, "closed": closed, "on_reject": refuse}),
         # Needs to know whose request it is; still before the body, so that a refusal is cheap.
-        Layer(RateLimitMiddleware, {"rpm": limits.rpm / server.workers, "skip": (*PUBLIC, *ADMIN)}),
+        Layer(
+            RateLimitMiddleware,
+            {"rpm": limits.rpm / server.workers, "skip": (*PUBLIC, *ADMIN), "on_reject": refuse},
+        ),
         # Reads the body under limits; everything below shares what it read.
         Layer(BodyLimitMiddleware, {"max_bytes": server.max_body_bytes, "timeout": server.body_timeout}),
         # Rewriting (pure, deterministic) comes below everything that may refuse the request.

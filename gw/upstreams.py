@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, cast
 
-from providers.anthropic import AnthropicProvider
+from providers.anthropic.adapter import AnthropicProvider
+from providers.anthropic.models import SUCCESSORS, snapshot
 from providers.base import Provider
 from providers.http import HttpClient, Timeouts, open_client
-from providers.simulated import SimulatedProvider
+from providers.types import ModelInfo
 
 from .settings import Settings
 
@@ -15,10 +18,15 @@ from .settings import Settings
 class Upstreams:
     """Opened by each worker on its own event loop, closed when it stops."""
 
+    #: Retired model id -> its successor, an alias or an id.
+    successors: Mapping[str, str] = SUCCESSORS
+
     def __init__(self, settings: Settings) -> None:
         self._client: HttpClient | None = None
         self.claude: Provider | None = None
         if settings.simulated:
+            from providers.simulated.adapter import SimulatedProvider  # the demo's alone
+
             self.claude = SimulatedProvider()
         elif settings.claude.api_key is not None:
             timing = settings.upstream
@@ -31,11 +39,20 @@ class Upstreams:
                 api_key=settings.claude.api_key,
                 base_url=settings.claude.base_url,
                 timeouts=timeouts,
+                default_max_tokens=settings.limits.default_max_tokens,
             )
 
     @property
     def all(self) -> list[Provider]:
         return [] if self.claude is None else [self.claude]
+
+    @property
+    def snapshots(self) -> dict[str, list[ModelInfo]]:
+        """Provider name -> the models that this release knows, for when the upstream is away."""
+        return {
+            provider.name: [replace(model, provider=provider.name) for model in snapshot()]
+            for provider in self.all
+        }
 
     async def close(self) -> None:
         for provider in self.all:
