@@ -7,12 +7,9 @@ import asyncio
 import gc
 import signal
 
-from .server import SimulatedUpstream
+from perf.loop import run_fast
 
-try:
-    from uvloop import run
-except ImportError:  # Windows: slower, not different
-    from asyncio import run
+from .server import SimulatedUpstream
 
 
 async def _serve(upstream: SimulatedUpstream) -> None:
@@ -33,7 +30,8 @@ def main() -> None:
     # Cyclic garbage is rare here, and a collection in the middle of a run shows in the percentiles.
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
-    run(_serve(SimulatedUpstream(host=arguments.host, port=arguments.port, strict=not arguments.lenient)))
+    upstream = SimulatedUpstream(host=arguments.host, port=arguments.port, strict=not arguments.lenient)
+    run_fast(_serve(upstream))
 
 
 if __name__ == "__main__":

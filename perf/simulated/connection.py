@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httptools
 
@@ -54,8 +54,7 @@ class Connection(asyncio.Protocol):
     # -- asyncio.Protocol ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's own class, not a subclass
         self._open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

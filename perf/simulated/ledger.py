@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -75,7 +76,13 @@ class Received:
             body = self.body
         except ValueError:
             body = None
-        return {**{name: getattr(self, name) for name in _SHOWN}, "headers": self.headers, "body": body}
+        digest = hashlib.sha256(self.raw).hexdigest()
+        return {
+            **{name: getattr(self, name) for name in _SHOWN},
+            "headers": self.headers,
+            "body": body,
+            "body_sha256": digest,
+        }
 
 
 class Ledger:

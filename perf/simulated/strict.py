@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.simulated.models import SimulatedModel, find
+from providers.simulated.prefix import estimate_tokens
 
 from .refusal import Refusal, RefusedError, invalid
 from .strict_messages import check_cache_control, check_conversation, check_system
@@ -88,6 +89,7 @@ def check(request: Any, headers: Mapping[str, str], *, counting: bool = False) -
         check_system(request.get("system"))
         check_conversation(request, model, current=version == CURRENT)
         check_cache_control(request)
+        _check_length(request, model)
     except RefusedError as refused:
         return refused.refusal
     return None
@@ -246,6 +248,23 @@ def _check_output_config(request: dict[str, Any], model: SimulatedModel) -> None
     if not isinstance(shape.get("schema"), dict):
         raise invalid("output_config.format.schema: Field required")
     check_format_schema(shape["schema"], "output_config.format.schema")
+
+
+def _check_length(request: dict[str, Any], model: SimulatedModel) -> None:
+    """The prompt against the context window, at four characters a token."""
+    size = _characters((request.get("system"), request.get("tools"), request["messages"]))
+    tokens = estimate_tokens(size)
+    if tokens > model.max_input_tokens:
+        raise invalid(f"prompt is too long: {tokens} tokens > {model.max_input_tokens} maximum")
+
+
+def _characters(value: Any) -> int:
+    """Characters of all strings in ``value``, base64 files left out: they are not read as text."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return 0 if value.get("type") == "base64" else sum(map(_characters, value.values()))
+    return sum(map(_characters, value)) if isinstance(value, list | tuple) else 0
 
 
 def _effort(request: dict[str, Any]) -> Any:
