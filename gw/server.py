@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
 from granian.server import Server as Granian
 
 from middleware._asgi import ASGIApp
@@ -51,6 +52,7 @@ def run(settings: Settings) -> None:
             backpressure=4096,
             workers_kill_timeout=int(settings.server.drain_seconds) + KILL_MARGIN_SECONDS,
             respawn_failed_workers=True,
+            log_level=LogLevels.debug if settings.server.log_level == "debug" else LogLevels.warning,
             log_dictconfig=log_config(settings.server.log_level),
         ).serve()
     finally:

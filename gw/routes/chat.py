@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from blacksheep import Request, Response, StreamedContent
+from blacksheep import Request, Response
 
 from middleware._reject import sse_error
 from middleware._state import COMPLETION, DEFAULTED, Completion
@@ -18,6 +18,7 @@ from ..errors import rejection_of
 from ..settle import REPLY
 from ._http import (
     SSE_HEADERS,
+    EventStream,
     Handler,
     guarded,
     json_object,
@@ -48,7 +49,7 @@ def chat_completions(dispatcher: Dispatcher) -> Handler:
             headers.append((b"x-gateway-dropped-params", ", ".join(reply.dropped).encode("ascii", "replace")))
         if not stream:
             return json_response(await reply.completion(), headers)
-        content = StreamedContent(b"text/event-stream; charset=utf-8", lambda: _events(reply, state))
+        content = EventStream(b"text/event-stream; charset=utf-8", _events(reply, state))
         return Response(200, [*headers, *SSE_HEADERS], content)
 
     return guarded(handle)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
-from blacksheep import Content, Request, Response, StreamedContent
+from blacksheep import Content, Request, Response
 
 from middleware._body import Body
 from middleware._reject import sse_error
@@ -20,6 +20,7 @@ from ..errors import rejection_of
 from ..settle import REPLY
 from ._http import (
     SSE_HEADERS,
+    EventStream,
     Handler,
     guarded,
     json_object,
@@ -53,7 +54,7 @@ def messages(dispatcher: Dispatcher) -> Handler:
             # What Anthropic's SDK shows as `_request_id`, and what Anthropic's support asks for.
             headers.append((b"request-id", reply.upstream_request_id.encode("latin-1")))
         if reply.stream:
-            content = StreamedContent(reply.content_type, lambda: _events(reply, state))
+            content = EventStream(reply.content_type, _events(reply, state))
             return Response(200, [*headers, *SSE_HEADERS], content)
         body = b"".join([piece async for piece in reply.chunks()])
         return Response(200, headers, Content(reply.content_type, body))
