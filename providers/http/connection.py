@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -95,7 +96,9 @@ class Connection(asyncio.Protocol):
             raise ProtocolError("the upstream closed the connection at once", code="upstream_reset")
         response = EngineResponse(self, head_only, idle, total_at)
         self._response = response
-        self.parser = httptools.HttpResponseParser(response)
+        self.parser = parser = httptools.HttpResponseParser(response)
+        # RFC 9112 §7.1.1 obliges a recipient to bear with blanks there, and old servers pad with them.
+        parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self._answered = False
         self._overhead = 0
         if len(body) <= _ONE_WRITE:
@@ -159,7 +162,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         response = self._response
-        if response is not None and response.delimited_by_close:
+        if response is not None and response.delimited_by_close and self._is_farewell():
             self.keep_alive = False
             response.complete = True
             self._finish(response)
@@ -168,11 +171,18 @@ class Connection(asyncio.Protocol):
                 ProtocolError("the upstream closed before its answer ended", code="upstream_truncated")
             )
 
+    def _is_farewell(self) -> bool:
+        """Whether an end of file was meant as one. Over TLS only a close_notify is, else whoever sits on
+        the path could shorten a body (RFC 9112 §9.8); asyncio reports a mere cut in the same way."""
+        tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        try:
+            return tls is None or tls.read(1) == b""
+        except ssl.SSLError:  # "want read": there was no close_notify to read
+            return False
+
     def connection_lost(self, exc: Exception | None) -> None:
-        # Without eof_received before it, even a clean loss is no end of a body: over TLS it is a
-        # connection cut without close_notify.
         if exc is None:
-            error = ProtocolError("the upstream's answer was cut off", code="upstream_truncated")
+            error = ProtocolError("the upstream closed before its answer ended", code="upstream_truncated")
         else:
             error = ProtocolError("the upstream reset the connection", code="upstream_reset")
             error.__cause__ = exc

@@ -80,13 +80,15 @@ class EngineResponse:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # afterwards these are trailers, which nobody here has a use for
-            self._fields.append((name.lower(), value))
+            self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         connection = self.connection
         if connection is None or connection.parser is None or self.complete:
             raise Excess
-        if len(self.headers) > MAX_HEADERS:
+        if self.chunks:
+            raise ProtocolError("the upstream sent an interim answer with a body")
+        if len(self._fields) > MAX_HEADERS:
             raise ProtocolError("the upstream's response head has too many fields")
         status = connection.parser.get_status_code()
         if status < 200:
