@@ -84,14 +84,18 @@ class BodyLimitMiddleware:
         return expected
 
     async def _read(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-        started = asyncio.get_running_loop().time()
         deadline = asyncio.timeout(self.timeout)
+        earned = 0  # seconds; whole ones, so that a small body never moves the timer
 
         def on_chunk(size: int) -> None:
+            nonlocal earned
             if size > self.max_bytes:
                 raise self._too_large()
-            if self.timeout is not None and self.min_rate > 0:
-                deadline.reschedule(started + self.timeout + size / self.min_rate)
+            if self.min_rate > 0 and size // self.min_rate > earned:
+                end = deadline.when()
+                if end is not None:
+                    deadline.reschedule(end - earned + size // self.min_rate)
+                earned = size // self.min_rate
 
         try:
             async with deadline:

@@ -25,6 +25,8 @@ from ._state import DEFAULTED, Saving, add_saving
 from .policy.clip import FLOOR, clip
 
 _CHARS_PER_TOKEN = 4  # an estimate for the ledger; what was really used is the provider's to say
+_START: Path = ("start",)
+_NOBODY: tuple[Path, int] = ((), 0)
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
@@ -103,7 +105,9 @@ def clipped(chat: ChatView, limits: dict[str, int]) -> tuple[dict[Path, str], in
     texts: dict[Path, str] = {}
     left_out = 0
     leading = True
-    rooms: dict[Path, int] = {}  # what is left of each budget, by what shares it
+    # Of each kind, whose budget is being consumed and what is left of it. Units of one kind follow
+    # each other, though a user's texts may stand on both sides of tool results.
+    running: dict[str, tuple[Path, int]] = {}
     for part in chat.parts():
         kind = part.kind
         leading = leading and kind == "system"
@@ -111,12 +115,14 @@ def clipped(chat: ChatView, limits: dict[str, int]) -> tuple[dict[Path, str], in
         limit = limits.get(kind)
         if limit is None or text is None:
             continue
-        owner = () if leading else part.unit
-        room = rooms.get(owner, limit)
-        if len(text) > room and len(text) > FLOOR:
+        unit = _START if leading else part.unit
+        owner, room = running.get(kind, _NOBODY)
+        if owner != unit:
+            room = limit
+        if len(text) > room:
             short = clip(text, max(room, FLOOR))
             texts[part.path] = short
             left_out += len(text) - len(short)
             text = short
-        rooms[owner] = room - len(text)
+        running[kind] = (unit, room - len(text))
     return texts, left_out

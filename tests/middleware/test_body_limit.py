@@ -136,6 +136,16 @@ async def test_a_get_that_announces_a_body_is_bounded_too(headers: dict[str, str
     assert (await call(app, method="GET", headers=headers, body=[b"x" * 11])).status == 413
 
 
+async def test_a_get_with_a_body_is_read_like_any_other() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["state"][BODY].raw)
+
+    await call(BodyLimitMiddleware(app), method="GET", body=b"12345")
+    assert seen == [b"12345"]
+
+
 async def test_other_scopes_pass() -> None:
     client = Client()
     passed: list[str] = []

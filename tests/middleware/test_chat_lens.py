@@ -293,6 +293,10 @@ class TestParts:
     def test_results_of_the_upstreams_own_tools_are_not_seen(self) -> None:
         assert content({"type": "web_search_tool_result", "content": [{"type": "text", "text": "x"}]}) == []
 
+    def test_a_result_within_a_result_is_not_seen(self) -> None:
+        inner = {"type": "tool_result", "tool_use_id": "u", "content": "x"}
+        assert content({"type": "tool_result", "tool_use_id": "t", "content": [inner]}) == []
+
     def test_unknown_roles_and_parts_are_not_seen_and_survive_an_edit(self) -> None:
         strange = {"type": "hologram", "text": "x", "n": 1.50}
         body = {"messages": [{"role": "user", "content": [strange, {"type": "text", "text": "a"}], "z": [1]}]}

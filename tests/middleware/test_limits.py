@@ -238,6 +238,17 @@ class TestClipping:
         assert 19_900 < len(value["messages"][3]["content"]) <= 20_000
         assert value["messages"][4] == body["messages"][4]  # type: ignore[index]
 
+    async def test_what_a_layer_above_has_added_is_clipped_too(self) -> None:
+        below = Below()
+
+        async def adding(scope: Any, receive: Any, send: Any) -> None:
+            scope, receive, body = await read_body(scope, receive)
+            scope = body.replace(scope, {**body.json(), "messages": [user(LONG)]})
+            await LimitsMiddleware(below, user_msg_max_chars=300)(scope, receive, send)
+
+        await call(adding, body=b'{"max_tokens":1}')
+        assert len(below.value["messages"][0]["content"][0]["text"]) <= 300
+
     async def test_an_application_that_knows_nothing_of_the_body_reads_the_rewritten_one(self) -> None:
         below = await through(
             {"max_tokens": 1, "messages": [user(LONG)]}, user_msg_max_chars=300, aware=False
