@@ -1,4 +1,4 @@
-"""The load generator: ``python -m perf.bench.load '<json>'``, one JSON line of results on stdout.
+"""The load generator: ``python -m perf.bench.load``, a load as JSON on stdin, results as JSON on stdout.
 
 asyncio Protocol and httptools, one request at a time on each connection, the next one as soon as the
 last has ended: about 25 µs of CPU per request, so that it measures the other side.
@@ -195,7 +195,7 @@ class _Run:
 
 
 def main() -> None:
-    load = Load(**json.loads(sys.argv[1]))
+    load = Load(**json.load(sys.stdin))
     if load.cpu is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {load.cpu})
     gc.disable()

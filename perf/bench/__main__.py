@@ -1,0 +1,248 @@
+"""``python -m perf.bench``: simulated upstream, nginx and the gateway in one run, on the same cores.
+
+What is measured sits alone on one core, the load generator and the upstream share another. They can be
+the bottleneck of a fast proxy, so ratios are taken from *capacity*, 1e6 / CPU-µs per request: that is
+the stricter comparison, because it credits nginx with throughput that the load could not draw from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .processes import ROOT, Process, cpus, free_port, gateway, nginx
+from .report import judge, table
+from .traffic import through_gateway, to_upstream
+
+_PLAIN = "[sim tokens=16]"
+
+
+@dataclass(slots=True, frozen=True)
+class Scale:
+    """How long things run: seconds, requests, streams."""
+
+    steady: float
+    latency: int
+    streams: int
+    rounds: int
+    events_s: int
+    open_streams: int
+    size_requests: float
+
+
+FULL = Scale(steady=6, latency=1500, streams=4000, rounds=3, events_s=6, open_streams=1000, size_requests=1.0)
+QUICK = Scale(
+    steady=1.5, latency=300, streams=800, rounds=1, events_s=2, open_streams=1000, size_requests=0.25
+)
+
+
+class Bench:
+    """One run. ``fields`` of a load are those of :class:`perf.bench.load.Load`."""
+
+    def __init__(self, scale: Scale, home: Path) -> None:
+        self.scale = scale
+        self.measured_cpu, self.load_cpu = cpus()
+        self.home = home
+        self.upstream_port = free_port()
+        self.processes: list[Process] = []
+
+    def start(self) -> tuple[Process, int, float, Process | None, int]:
+        """The upstream, the gateway (with its start-up time) and nginx."""
+        upstream = self._keep(
+            Process(
+                [sys.executable, "-m", "perf.simulated", "--port", str(self.upstream_port)],
+                cpu=self.load_cpu,
+            )
+        )
+        upstream.wait_for(self.upstream_port)
+        times: list[float] = []
+        for last in (False, False, True):  # the first start compiles byte code; the median is of three
+            port = free_port()
+            gate = gateway(self.upstream_port, port, self.measured_cpu)
+            self._keep(gate)
+            times.append(gate.wait_for(port, "/live"))
+            if not last:
+                gate.stop()
+                self.processes.remove(gate)
+        proxy_port = free_port()
+        proxy = nginx(self.upstream_port, proxy_port, self.measured_cpu, self.home)
+        if proxy is not None:
+            self._keep(proxy).wait_for(proxy_port)
+        return gate, port, sorted(times)[1], proxy, proxy_port
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.stop()
+
+    def _keep(self, process: Process) -> Process:
+        self.processes.append(process)
+        return process
+
+    def load(self, port: int, fields: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Run the load generator. Raises ``RuntimeError`` when a request fails."""
+        spec = {"host": "127.0.0.1", "port": port, "cpu": self.load_cpu, **fields, **more}
+        done = subprocess.run(
+            [sys.executable, "-m", "perf.bench.load"],
+            cwd=ROOT,
+            input=json.dumps(spec),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if done.returncode:
+            raise RuntimeError(f"load generator: {done.stderr[-2000:]}")
+        result: dict[str, Any] = json.loads(done.stdout)
+        if result["errors"]:
+            raise RuntimeError(f"{result['errors']} failed requests, the first: {result['first_error']}")
+        return result
+
+    def costed(self, process: Process, port: int, fields: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """A load with what it cost the process: CPU µs per request and per event, capacity of a core."""
+        before = process.cpu_seconds()
+        result = self.load(port, fields, **more)
+        used = process.cpu_seconds() - before
+        result["cpu_us"] = used / max(result["requests"], 1) * 1e6
+        result["event_us"] = used / max(result["events"], 1) * 1e6
+        result["capacity"] = 1e6 / result["cpu_us"] if result["cpu_us"] else 0.0
+        result["utilisation"] = used / result["seconds"]
+        return result
+
+    def side(
+        self, process: Process, port: int, fields: Callable[..., dict[str, Any]], say: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """What is measured on the gateway and on nginx alike."""
+        scale = self.scale
+        plain = fields(_PLAIN, stream=False)
+        self.load(port, plain, connections=64, seconds=scale.steady / 3)  # warm-up
+        say("c=64")
+        figures = {"c64": self.costed(process, port, plain, connections=64, seconds=scale.steady)}
+        say("c=1")
+        figures["c1"] = self.load(port, plain, requests=scale.latency, warm_up=50)
+        say("s200")
+        burst = fields("[sim tokens=200]", stream=True)
+        self.load(port, burst, connections=32, requests=scale.streams // 8)
+        figures["s200"] = self.costed(process, port, burst, connections=32, requests=scale.streams)
+        say("d5")
+        paced = fields("[sim tokens=200 delay_ms=5]", stream=True)
+        figures["d5"] = self.costed(process, port, paced, connections=32, requests=32 * scale.rounds)
+        return figures
+
+    def events(self, process: Process, port: int) -> dict[str, Any]:
+        """Many streams at 50 events/s each: nothing coalesces unless the gateway falls behind."""
+        tokens = 50 * self.scale.events_s
+        paced = through_gateway(f"[sim tokens={tokens} delay_ms=20]", stream=True)
+        figures = self.costed(process, port, paced, connections=600, requests=600)
+        figures["rate"] = figures["events"] / figures["seconds"]
+        # The upstream's pace is the limit below saturation: then what is left of the core counts.
+        figures["capacity"] = figures["rate"] / max(min(figures["utilisation"], 1.0), 0.01)
+        figures["events_per_read"] = figures["events"] / max(figures["reads"], 1)
+        return figures
+
+    def open_streams(self, process: Process, port: int) -> dict[str, Any]:
+        """Memory while ``open_streams`` streams of 10 events/s are open."""
+        count = self.scale.open_streams
+        paced = through_gateway("[sim tokens=40 delay_ms=100]", stream=True)
+        seen: list[tuple[float, float | None]] = []
+        running = threading.Event()
+
+        def watch() -> None:
+            while not running.wait(0.3):
+                seen.append(process.memory())
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            result = self.costed(process, port, paced, connections=count, requests=count)
+        finally:
+            running.set()
+            watcher.join()
+        rss, pss = max(seen, key=lambda pair: pair[1] or pair[0])
+        return {
+            "streams": count,
+            "mb": pss if pss is not None else rss,
+            "kind": "PSS (shared pages once)" if pss is not None else "RSS",
+            "rss_mb": rss,
+            "utilisation": result["utilisation"],
+        }
+
+    def sizes(self, process: Process, port: int, say: Callable[[str], None]) -> dict[str, Any]:
+        """CPU per request for growing bodies; ``growth``: cost per KB at 2 MB against that at 200 KB."""
+        costs: dict[int, float] = {}
+        for size, count in ((2, 3000), (20, 1500), (200, 300), (2000, 60)):
+            say(f"{size} KB bodies")
+            fields = through_gateway(_PLAIN, stream=False, size=size * 1000)
+            wanted = max(int(count * self.scale.size_requests), 16)
+            self.load(port, fields, connections=4, requests=max(wanted // 8, 4))
+            result = self.costed(process, port, fields, connections=4, requests=wanted)
+            costs[size] = result["cpu_us"]
+        slope = (costs[200] - costs[2]) / 198
+        return {"cpu_us": costs, "growth": (costs[2000] - costs[2]) / 1998 / max(slope, 1e-9)}
+
+    def run(self) -> dict[str, Any]:
+        """Everything, as one JSON-ready object."""
+        began = time.perf_counter()
+
+        def say(what: str) -> None:
+            print(f"  {time.perf_counter() - began:5.1f} s  {what}", flush=True)
+
+        say("starting upstream, gateway and nginx")
+        gate, port, start_s, proxy, proxy_port = self.start()
+        say("upstream alone")
+        plain = to_upstream(_PLAIN)
+        direct = self.load(self.upstream_port, plain, requests=self.scale.latency, warm_up=50)
+        figures: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "direct": direct}
+        figures["pinned"] = self.measured_cpu is not None
+        if proxy is not None:
+            figures["nginx"] = self.side(
+                proxy, proxy_port, lambda text, stream: to_upstream(text), lambda what: say(f"nginx {what}")
+            )
+        figures["gateway"] = self.side(gate, port, through_gateway, lambda what: say(f"gateway {what}"))
+        say("gateway, events of 600 streams")
+        figures["gateway"]["events"] = self.events(gate, port)
+        say(f"gateway, {self.scale.open_streams} open streams")
+        figures["gateway"]["open_streams"] = self.open_streams(gate, port)
+        figures["sizes"] = self.sizes(gate, port, lambda what: say(f"gateway, {what}"))
+        figures["gateway"]["start_s"] = start_s
+        figures["seconds"] = time.perf_counter() - began
+        return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m perf.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under 40 s, noisier")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
+    parser.add_argument("--output", type=Path, default=ROOT / "perf" / "results" / "latest.json")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="gw-bench-") as home:
+        bench = Bench(QUICK if arguments.quick else FULL, Path(home))
+        try:
+            figures = bench.run()
+        finally:
+            bench.stop()
+    verdicts = judge(figures)
+    print(f"\n{table(figures)}\n")
+    if not figures["pinned"]:
+        print("  fewer than two cores to pin to: everything shares them, figures are rough\n")
+    for target, met, measured in verdicts:
+        word = {True: "PASS", False: "FAIL", None: " n/a"}[met]
+        print(f"  {word}  {target}: {measured}")
+    print("\n  Ratios to nginx are of capacity (1e6 / CPU µs), not of the wall clock: see perf/README.md.")
+    figures["targets"] = [{"target": name, "met": met, "measured": text} for name, met, text in verdicts]
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(figures, indent=2))
+    print(f"  {figures['seconds']:.0f} s; figures in {arguments.output}")
+    return int(arguments.strict and any(met is False for _, met, _ in verdicts))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""The requests of the benchmark, in the gateway's dialect and in the upstream's own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .processes import KEY
+
+#: A model that thinks only when asked: the plain-text path.
+MODEL = "claude-opus-4-5"
+_PARAGRAPH = (
+    "The quick brown fox jumps over the lazy dog, and the gateway between them copies what they say "
+    "from one dialect into another without losing a word of it on the way. "
+)
+
+
+def _messages(directive: str, size: int) -> list[dict[str, str]]:
+    """A conversation of about ``size`` characters; long ones have many turns, as real ones do."""
+    turns: list[dict[str, str]] = []
+    turn = (_PARAGRAPH * (8000 // len(_PARAGRAPH)))[:8000]
+    while size > 12_000:
+        turns += [{"role": "user", "content": turn}, {"role": "assistant", "content": turn}]
+        size -= 16_000
+    rest = (_PARAGRAPH * (max(size, 0) // len(_PARAGRAPH) + 1))[: max(size, 0)]
+    return [*turns, {"role": "user", "content": f"{directive} {rest}"}]
+
+
+def through_gateway(directive: str, *, stream: bool, size: int = 1500) -> dict[str, Any]:
+    """Load fields for a translated chat completion."""
+    body = {
+        "model": MODEL,
+        "max_tokens": 4096,
+        "stream": stream,
+        "messages": [
+            {"role": "system", "content": "You are a simulation. Be brief."},
+            *_messages(directive, size),
+        ],
+    }
+    return {
+        "path": "/v1/chat/completions",
+        "headers": {"authorization": f"Bearer {KEY}"},
+        "body": json.dumps(body),
+    }
+
+
+def to_upstream(directive: str, *, size: int = 1500) -> dict[str, Any]:
+    """Load fields for the Messages request that the gateway would make of it: always streamed."""
+    body = {
+        "model": MODEL,
+        "max_tokens": 4096,
+        "system": [{"type": "text", "text": "You are a simulation. Be brief."}],
+        "messages": _messages(directive, size),
+        "stream": True,
+    }
+    return {
+        "path": "/v1/messages",
+        "headers": {"x-api-key": "sim", "anthropic-version": "2026-10-21"},
+        "body": json.dumps(body),
+    }
