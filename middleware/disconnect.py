@@ -171,7 +171,6 @@ class _Watch:
         "_body_read",
         "_deadline_at",
         "_first",
-        "_gone",
         "_listening",
         "_loop",
         "_receive",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from middleware._state import ABORTED
-from middleware.disconnect import DisconnectMiddleware, RequestAborted
+from middleware.disconnect import DisconnectMiddleware, InFlight, RequestAborted
 
 from .asgi import Answer, Client, answer_of, body_messages, call, make_scope
 
@@ -435,6 +435,36 @@ async def test_an_application_may_turn_its_cancellation_into_an_answer() -> None
 
     answer = await _Exchange(app, deadline=0.02).done()
     assert answer.body == b"late"
+
+
+async def test_a_server_that_stops_ends_every_request_honestly() -> None:
+    in_flight = InFlight()
+    cancelled = asyncio.Event()
+    waiting = _Exchange(_handler(cancelled), in_flight=in_flight)
+    streaming = _Exchange(_handler(cancelled, start=True), in_flight=in_flight)
+    await asyncio.sleep(0.01)
+    assert in_flight.end_all() == 2
+    streaming.others |= waiting.others | {waiting.task}
+    waiting.others = streaming.others | {streaming.task}
+    refused, cut = await waiting.done(), await streaming.done()
+    assert refused.status == 503
+    assert refused.json()["error"]["code"] == "shutting_down"
+    assert b'data: {"error":' in cut.body
+    assert b"[DONE]" not in cut.body
+    assert waiting.state[ABORTED] == "shutdown"
+    assert len(in_flight) == 0
+    assert in_flight.end_all() == 0
+
+
+async def test_a_stopping_server_lets_the_last_write_finish() -> None:
+    in_flight = InFlight()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await _ok(send)
+        assert in_flight.end_all() == 0
+        await asyncio.sleep(0)
+
+    assert (await _Exchange(app, in_flight=in_flight).done()).body == b"ok"
 
 
 async def test_without_a_deadline_only_the_client_decides() -> None:
