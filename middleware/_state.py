@@ -11,7 +11,7 @@ middleware works when the others are not installed.
 | ``gateway.savings`` | ``list[Saving]`` | rewriting middlewares | telemetry |
 | ``gateway.defaulted`` | ``set[str]`` | limits: body fields the gateway set, not the client | application |
 | ``gateway.completion`` | :class:`Completion` | application | telemetry |
-| ``gateway.aborted`` | ``disconnect.Aborted`` | disconnect | telemetry |
+| ``gateway.aborted`` | ``_watch.Aborted`` | disconnect | telemetry |
 """
 
 from __future__ import annotations

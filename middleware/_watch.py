@@ -1,0 +1,199 @@
+"""One request as :class:`~.disconnect.DisconnectMiddleware` watches it.
+
+After ``watch_after`` seconds exactly one ``receive()`` is open on the server, whoever opened it:
+
+- the application has read its body: the watch starts at once, and an application that goes on
+  calling ``receive()`` is given what the watch finds;
+- it never asked (a GET handler): the watch reads the first message and holds it for the application;
+- it is in the middle of reading: the application itself will see the departure; nothing is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from ._asgi import Message, Receive, Send
+
+Aborted = Literal["client_disconnect", "deadline", "write_timeout", "shutdown"]
+
+
+class Watch:
+    """One request's ``receive`` and ``send``, its timer and its one outstanding ``receive()``."""
+
+    __slots__ = (
+        "_asked",
+        "_body_read",
+        "_deadline_at",
+        "_first",
+        "_listening",
+        "_loop",
+        "_receive",
+        "_send",
+        "_task",
+        "_timer",
+        "_waits_itself",
+        "_watching",
+        "_write_timeout",
+        "_writing",
+        "aborted",
+        "cancelled",
+        "complete",
+        "cut_write",
+        "event_stream",
+        "started",
+    )
+
+    def __init__(
+        self,
+        task: asyncio.Task[Any],
+        receive: Receive,
+        send: Send,
+        deadline: float,
+        write_timeout: float,
+        watch_after: float,
+    ) -> None:
+        self._loop = loop = task.get_loop()
+        now = loop.time()
+        self._task = task
+        self._receive = receive
+        self._send = send
+        self._deadline_at = now + deadline
+        self._write_timeout = write_timeout
+        self._timer: asyncio.TimerHandle | None = loop.call_at(now + watch_after, self._tick)
+        self._watching = False  # watch_after has passed
+        self._asked = False  # the application has called receive()
+        self._body_read = False
+        self._first: asyncio.Task[Message] | None = None
+        self._listening: asyncio.Task[Message] | None = None
+        self._waits_itself = False  # the request's own task is blocked in receive()
+        #: Why the exchange is over before its time; None while it is not.
+        self.aborted: Aborted | None = None
+        #: The request's task has been cancelled by us, rather than told through ``receive()``.
+        self.cancelled = False
+        #: ... in the middle of a ``send()``.
+        self.cut_write = False
+        self.started = False
+        self.complete = False
+        self.event_stream = False
+        self._writing = 0.0  # loop.time() at which the send() in progress began; 0 when there is none
+
+    # ---- the application's side
+
+    async def receive(self) -> Message:
+        self._asked = True
+        if self._first is not None:
+            message = await asyncio.shield(self._first)
+            self._first = None
+            return message
+        if self._body_read:
+            own = asyncio.current_task() is self._task
+            self._waits_itself = own
+            try:
+                return await asyncio.shield(self._listen())
+            finally:
+                if own:
+                    self._waits_itself = False
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._body_read = not message.get("more_body", False)
+            if self._body_read and self._watching and not self.complete:
+                self._listen()
+        elif not self.complete:
+            # Found by the application itself, which is told so: no need to cancel it as well.
+            self.aborted = "client_disconnect"
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.body":
+            if not message.get("more_body", False):
+                # Before the write: a server may report the end of the exchange as a disconnect.
+                self.complete = True
+        elif message["type"] == "http.response.start":
+            self.started = True
+            self.event_stream = _is_event_stream(message)
+        self._writing = self._loop.time()
+        try:
+            await self._send(message)
+        except OSError:
+            # How a server with ASGI's HTTP spec 2.4 says that the client has gone.
+            self.aborted = self.aborted or "client_disconnect"
+            raise
+        finally:
+            self._writing = 0.0
+
+    # ---- the watcher's side
+
+    def _listen(self) -> asyncio.Task[Message]:
+        if self._listening is None:
+            self._listening = self._loop.create_task(self._next())
+        return self._listening
+
+    async def _next(self) -> Message:
+        """The server's next message. (A coroutine, because servers return bare awaitables.)"""
+        try:
+            message = await self._receive()
+        except Exception:  # noqa: BLE001 - a transport that cannot be read has no client behind it
+            message = {"type": "http.disconnect"}
+        if message["type"] == "http.request":
+            self._body_read = not message.get("more_body", False)
+            if self._body_read:
+                self._listen()
+        elif message["type"] == "http.disconnect" and not self.complete:
+            if self._waits_itself:
+                self.aborted = self.aborted or "client_disconnect"
+            else:
+                self.abort("client_disconnect")
+        return message
+
+    def _tick(self) -> None:
+        """Look at the clock; the next look is when the earliest bound could be passed."""
+        self._timer = None
+        now = self._loop.time()
+        due = (self._writing or now) + self._write_timeout
+        if self._writing and now >= due:
+            self.abort("write_timeout")
+            return
+        if self.complete:
+            if not self._writing:
+                return  # what the application does after its answer is its own affair
+        elif now >= self._deadline_at:
+            self.abort("deadline")
+            return
+        else:
+            due = min(due, self._deadline_at)
+        if not self._watching:
+            self._watching = True
+            if self._body_read:
+                self._listen()
+            elif not self._asked:
+                self._first = self._loop.create_task(self._next())
+        self._timer = self._loop.call_at(due, self._tick)
+
+    def abort(self, why: Aborted) -> None:
+        """Cancel the work below, once; what happens then depends on ``why``."""
+        if self.aborted is None:
+            self.aborted = why
+            self.cancelled = True
+            self.cut_write = bool(self._writing)
+            self._task.cancel()
+
+    def close(self) -> None:
+        """Nothing of ours is left on the loop: no timer, no pending ``receive()``."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in (self._first, self._listening):
+            if task is not None and not task.done():
+                task.cancel()
+
+
+def _is_event_stream(start: Message) -> bool:
+    """True when a plain-text event can be appended to this response's body."""
+    event_stream = False
+    for name, value in start.get("headers", ()):
+        lowered = name.lower()
+        if lowered == b"content-type":
+            event_stream = value.lower().startswith(b"text/event-stream")
+        elif lowered in (b"content-encoding", b"content-length"):
+            return False
+    return event_stream
