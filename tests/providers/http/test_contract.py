@@ -15,7 +15,7 @@ from .server import OK, Peer, Seen, answering, answering_once, serve
 pytestmark = pytest.mark.anyio
 
 CHUNKED = (
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"
     b'5;name="a;b"\r\nhello\r\n6;x\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\n'
 )
 
