@@ -227,6 +227,11 @@ def main() -> int:
         bench = Bench(QUICK if arguments.quick else FULL, Path(home))
         try:
             figures = bench.run()
+        except RuntimeError as error:
+            print(f"\n{error}", file=sys.stderr)
+            for process in bench.processes:
+                print(f"\n{process.describe()}", file=sys.stderr)
+            return 1
         finally:
             bench.stop()
     verdicts = judge(figures)

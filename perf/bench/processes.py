@@ -46,7 +46,6 @@ class Process:
         self, command: Sequence[str], *, cpu: int | None = None, env: Mapping[str, str] | None = None
     ) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._cpu_at_end = 0.0
 
         def pin() -> None:
             if cpu is not None:
@@ -86,6 +85,12 @@ class Process:
         """The last of what it printed."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-4000:]
+
+    def describe(self) -> str:
+        """What it is, whether it runs, and the last of what it printed."""
+        code = self._child.poll()
+        state = "running" if code is None else f"ended with {code}"
+        return f"--- {self._child.args!r}: {state}\n{self.output()}"
 
     def cpu_seconds(self) -> float:
         """CPU time of the tree so far."""
@@ -132,7 +137,7 @@ def gateway(upstream_port: int, port: int, cpu: int | None) -> Process:
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "GATEWAY_API_KEY": KEY,
-        "ANTHROPIC_API_KEY": "sim",
+        "ANTHROPIC_API_KEY": "simulated-upstream",
         "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream_port}",
         "RATE_LIMIT_RPM": "1000000000",
         "WEB_CONCURRENCY": "1",

@@ -7,8 +7,8 @@ from typing import Any
 
 from .processes import KEY
 
-#: A model that thinks only when asked: the plain-text path.
-MODEL = "claude-opus-4-5"
+#: Thinks only when asked (the plain-text path); its context window holds a body of 2 MB.
+MODEL = "claude-opus-4-6"
 _PARAGRAPH = (
     "The quick brown fox jumps over the lazy dog, and the gateway between them copies what they say "
     "from one dialect into another without losing a word of it on the way. "
