@@ -1,0 +1,139 @@
+"""Metrics: every series of the contract, under labels that stay few, from all workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from middleware import _metrics
+from middleware._metrics import MAX_LABEL_VALUES, Metrics
+from middleware._state import COMPLETION, Completion
+from middleware.telemetry import TelemetryMiddleware
+
+from .asgi import call
+
+pytestmark = pytest.mark.anyio
+
+
+def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def _answering(completion: Completion) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"][COMPLETION] = completion
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    return app
+
+
+async def test_a_request_is_counted_under_what_the_application_resolved() -> None:
+    metrics = Metrics()
+    done = Completion("anthropic", "claude-opus-5", False, 7, 11, 13, 17, 0, time.perf_counter() + 60)
+    await call(TelemetryMiddleware(_answering(done), metrics=metrics))
+    await call(TelemetryMiddleware(_answering(done), metrics=metrics))
+    by_model = {"provider": "anthropic", "model": "claude-opus-5"}
+    assert _value(metrics, "gateway_requests_total", **by_model, status="200") == 2
+    tokens = {
+        direction: _value(metrics, "gateway_tokens_total", **by_model, direction=direction)
+        for direction in ("input", "output", "cache_read", "cache_write")
+    }
+    assert tokens == {"input": 14, "output": 22, "cache_read": 26, "cache_write": 34}
+    assert _value(metrics, "gateway_latency_seconds_count", provider="anthropic") == 2
+    assert _value(metrics, "gateway_ttft_seconds_count") == 2
+    assert _value(metrics, "gateway_ttft_seconds_bucket", le="30.0") == 0
+
+
+async def test_a_refusal_is_counted_although_it_has_no_model() -> None:
+    metrics = Metrics()
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    await call(TelemetryMiddleware(refuse, metrics=metrics))
+    assert _value(metrics, "gateway_requests_total", provider="none", model="none", status="401") == 1
+
+
+async def test_a_stream_that_its_upstream_broke_counts_as_an_upstream_error() -> None:
+    metrics = Metrics()
+    broken = Completion("p", "m", True, upstream_error=("stream", "upstream_overloaded"))
+    await call(TelemetryMiddleware(_answering(broken), metrics=metrics))
+    assert _value(metrics, "gateway_upstream_errors_total", stage="stream", code="upstream_overloaded") == 1
+
+
+async def test_callers_cannot_flood_the_metrics_with_names() -> None:
+    metrics = Metrics()
+    for number in range(MAX_LABEL_VALUES + 50):
+        done = Completion("p", f"model-{number}", upstream_error=("read", f"code-{number}"))
+        await call(TelemetryMiddleware(_answering(done), metrics=metrics))
+    assert _value(metrics, "gateway_requests_total", provider="p", model="other", status="200") == 50
+    assert _value(metrics, "gateway_upstream_errors_total", stage="read", code="other") == 50
+    await call(TelemetryMiddleware(_answering(Completion("p", "model-0")), metrics=metrics))
+    assert _value(metrics, "gateway_requests_total", provider="p", model="model-0", status="200") == 2
+
+
+def test_the_contract_of_series_is_complete() -> None:
+    metrics = Metrics()
+    metrics.cache_hits.inc()
+    metrics.cost_usd.labels("p", "m").inc(0.5)
+    metrics.saved_usd.labels("limits").inc(0.25)
+    metrics.circuit_state.labels("p", "m").set(2)
+    body, content_type = metrics.render()
+    assert content_type.startswith("text/plain")
+    text = body.decode()
+    assert "gateway_cache_hits_total 1.0" in text
+    assert 'gateway_cost_usd_total{model="m",provider="p"} 0.5' in text
+    assert 'gateway_saved_usd_total{layer="limits"} 0.25' in text
+    assert 'gateway_circuit_state{model="m",provider="p"} 2.0' in text
+    for name in (
+        "requests_total",
+        "tokens_total",
+        "latency_seconds",
+        "ttft_seconds",
+        "upstream_errors_total",
+    ):
+        assert f"# HELP gateway_{name} " in text
+
+
+_WORKER = """
+import sys
+from middleware._metrics import Metrics
+from middleware._state import Completion
+metrics = Metrics()
+for _ in range(int(sys.argv[1])):
+    metrics.observe(Completion("p", "m", input_tokens=5), 200, 0.01, 0.005)
+print(metrics.render()[0].decode())
+"""
+
+
+def test_the_workers_counts_are_added_up(tmp_path: Path) -> None:
+    root = Path(_metrics.__file__).parents[1]
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(root)}
+
+    def worker(requests: int) -> str:
+        command = [sys.executable, "-c", _WORKER, str(requests)]
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+
+    def requests_in(text: str) -> str:
+        return next(line for line in text.splitlines() if line.startswith("gateway_requests_total{")).split()[
+            -1
+        ]
+
+    assert requests_in(worker(3)) == "3.0"
+    everybody = worker(4)
+    assert requests_in(everybody) == "7.0"
+    assert 'gateway_tokens_total{direction="input",model="m",provider="p"} 35.0' in everybody
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(ModuleNotFoundError, match=r"gw-middleware\[metrics\]"):
+        Metrics()
