@@ -161,3 +161,23 @@ def table() -> str:
         later = " (not built yet)" if v.feature else ""
         lines.append(f"  {v.name:<37}{v.help}{shown}{later}")
     return "\n".join(lines).lstrip("\n")
+
+
+def markdown() -> str:
+    """The same table for ``docs/settings.md``, which a test keeps true."""
+    lines = [
+        "# Settings",
+        "",
+        "Environment variables, or lines of a `.env` file (the environment wins). A wrong value stops the",
+        "start and is named with its fix. *Not built yet* means: accepted and checked, without effect,",
+        "listed at start-up. This page is written from `gw/variables.py`.",
+    ]
+    group = ""
+    for v in VARIABLES:
+        if v.group != group:
+            group = v.group
+            lines += ["", f"## {group}", "", "| variable | default | |", "|---|---|---|"]
+        default = "-" if v.default in (None, "") else f"`{v.default}`"
+        later = f" *Not built yet: {v.feature}.*" if v.feature else ""
+        lines.append(f"| `{v.name}` | {default} | {v.help[0].upper()}{v.help[1:]}.{later} |")
+    return "\n".join(lines) + "\n"

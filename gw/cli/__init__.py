@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _common(serve)
+    serve.add_argument("--env-file", metavar="FILE", default=".env", help="settings file (default: .env)")
     serve.add_argument("--workers", type=int, metavar="N", help="worker processes (WEB_CONCURRENCY)")
     serve.add_argument(
         "--check", action="store_true", help="print the start-up summary and exit without serving"
@@ -61,4 +62,3 @@ def parser() -> argparse.ArgumentParser:
 def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", metavar="ADDRESS", help="address to listen on (HOST)")
     command.add_argument("--port", type=int, metavar="N", help="port to listen on (PORT)")
-    command.add_argument("--env-file", metavar="FILE", default=".env", help="settings file (default: .env)")

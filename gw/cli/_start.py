@@ -15,17 +15,17 @@ from ..settings import Settings, SettingsError, load
 
 
 def environment(args: argparse.Namespace) -> None:
-    """Lay the settings file below ``os.environ`` and the command's options above it.
+    """Lay the settings file (if the command has one) below ``os.environ`` and its options above it.
 
     Workers read ``os.environ`` again, so this is where everything has to end up.
     """
-    file = Path(args.env_file)
-    if file.is_file():
+    file = getattr(args, "env_file", None)
+    if file is not None and Path(file).is_file():
         for name, value in dotenv_values(file).items():
             if value is not None:
                 os.environ.setdefault(name, value)
-    elif args.env_file != ".env":
-        raise SettingsError([f"--env-file {args.env_file}: there is no such file."])
+    elif file not in (None, ".env"):
+        raise SettingsError([f"--env-file {file}: there is no such file."])
     for name, option in (("HOST", "host"), ("PORT", "port"), ("WEB_CONCURRENCY", "workers")):
         value = getattr(args, option, None)
         if value is not None:
@@ -35,8 +35,7 @@ def environment(args: argparse.Namespace) -> None:
 def read_settings(args: argparse.Namespace, *, simulated: bool = False) -> Settings | None:
     """The settings, or None after naming on stderr what is wrong with them and the fix."""
     try:
-        if not simulated:
-            environment(args)
+        environment(args)
         return load(os.environ, simulated=simulated)
     except SettingsError as error:
         print("gw: the settings are not right:", file=sys.stderr)

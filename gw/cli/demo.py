@@ -6,7 +6,7 @@ import argparse
 import os
 
 from ..server import SIMULATED
-from ._start import environment, read_settings, serve_until_signal
+from ._start import read_settings, serve_until_signal
 from .summary import url
 
 #: Not a secret: the demo listens on this machine and spends nobody's money.
@@ -15,9 +15,7 @@ DEMO_KEY = "demo-key-not-a-secret"
 
 def demo(args: argparse.Namespace) -> int:
     """Serve with the simulated provider and print a request that can be pasted."""
-    args.env_file = os.devnull  # the demo is the same everywhere: no settings file
-    environment(args)
-    os.environ.setdefault("GATEWAY_API_KEY", DEMO_KEY)
+    os.environ["GATEWAY_API_KEY"] = os.environ.get("GATEWAY_API_KEY") or DEMO_KEY
     os.environ[SIMULATED] = "1"
     settings = read_settings(args, simulated=True)
     if settings is None:

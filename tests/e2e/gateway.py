@@ -78,7 +78,7 @@ def clean_environment(**settings: str) -> dict[str, str]:
 @contextmanager
 def running_gateway(*command: str, **settings: str) -> Iterator[Gateway]:
     """``gw serve`` (or ``command``) with ``settings`` as its whole environment."""
-    port = free_port()
+    port = int(settings.get("PORT") or free_port())
     environment = clean_environment(**{"PORT": str(port), **settings})
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"

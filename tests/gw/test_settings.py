@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from gw.settings import SettingsError, fingerprint, load
-from gw.variables import VARIABLES, table, unbuilt
+from gw.variables import VARIABLES, markdown, table, unbuilt
 
 KEY = {"GATEWAY_API_KEY": "a-perfectly-long-test-key-0123456789"}
 
@@ -111,3 +112,10 @@ def test_the_help_lists_every_variable_once() -> None:
     text = table()
     for variable in VARIABLES:
         assert len(re.findall(rf"^  {variable.name}\b", text, re.MULTILINE)) == 1
+
+
+def test_the_settings_page_is_written_from_the_table() -> None:
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert page.read_text() == markdown(), (
+        "write it again: python -c 'import gw.variables as v; print(v.markdown(), end=\"\")'"
+    )
