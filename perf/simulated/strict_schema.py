@@ -26,6 +26,15 @@ _FORMATS = frozenset(
     }
 )
 _COMMON = frozenset({"title", "description", "default", "enum", "const", "$defs", "definitions", "$schema"})
+_SHAPES: dict[str, type] = {
+    "$defs": dict,
+    "definitions": dict,
+    "properties": dict,
+    "anyOf": list,
+    "allOf": list,
+    "enum": list,
+    "required": list,
+}
 _KEYWORDS = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
     "array": frozenset({"items", "minItems"}),
@@ -37,6 +46,9 @@ def check_format_schema(schema: Any, at: str) -> None:
     """Raise the API's refusal of ``schema``, which stands at the path ``at``."""
     if not isinstance(schema, dict):
         raise invalid(f"{at}: Input should be a valid dictionary")
+    for name, kind_of in _SHAPES.items():
+        if not isinstance(schema.get(name, kind_of()), kind_of):
+            raise invalid(f"{at}.{name}: Input should be a valid {kind_of.__name__}")
     for name in ("$defs", "definitions"):
         for key, inner in schema.get(name, {}).items():
             check_format_schema(inner, f"{at}.{name}.{key}")
@@ -52,7 +64,7 @@ def check_format_schema(schema: Any, at: str) -> None:
     kinds = schema.get("type")
     listed = kinds if isinstance(kinds, list) else [kinds] if kinds is not None else []
     for kind in listed:
-        if kind not in _TYPES:
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise invalid(f"{at}.type: Input should be one of {', '.join(sorted(_TYPES))}")
     if not listed and not schema.keys() & {"anyOf", "allOf", "enum", "const"}:
         raise invalid(f"{at}: Schema must have a 'type', 'anyOf', 'allOf', 'enum' or 'const'")
@@ -68,7 +80,7 @@ def check_format_schema(schema: Any, at: str) -> None:
         _check_object(schema, at)
     if "array" in listed:
         _check_array(schema, at)
-    if schema.get("format", "date") not in _FORMATS:
+    if str(schema.get("format", "date")) not in _FORMATS:
         raise invalid(f"{at}: For 'string' type, format '{schema['format']}' is not supported")
 
 
@@ -76,10 +88,8 @@ def _check_object(schema: dict[str, Any], at: str) -> None:
     if schema.get("additionalProperties") is not False:
         raise invalid(f"{at}: For 'object' type, 'additionalProperties' must be explicitly set to false")
     properties = schema.get("properties", {})
-    if not isinstance(properties, dict):
-        raise invalid(f"{at}.properties: Input should be a valid dictionary")
     for name in schema.get("required", ()):
-        if name not in properties:
+        if not isinstance(name, str) or name not in properties:
             raise invalid(f"{at}.required: '{name}' is not defined in properties")
     for name, inner in properties.items():
         check_format_schema(inner, f"{at}.properties.{name}")
