@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from email.message import Message
@@ -247,7 +246,6 @@ def test_the_demo_answers_its_own_curl_streamed() -> None:
     port = free_port()
     with running_gateway("demo", PORT=str(port)) as demo:
         assert f"curl -N http://127.0.0.1:{port}/v1/chat/completions" in demo.log
-        began = time.monotonic()
         pieces = 0
         request = urllib.request.Request(
             f"{demo.base_url}/v1/chat/completions",
@@ -259,7 +257,8 @@ def test_the_demo_answers_its_own_curl_streamed() -> None:
             while piece := answer.read1(65536):
                 pieces += 1
                 text += piece
-        assert time.monotonic() - began < 20
         assert pieces > 3
         assert text.endswith(b"data: [DONE]\n\n")
-        assert b"simulated" in text
+        events = [json.loads(e[6:]) for e in text.decode().split("\n\n") if e.startswith("data: {")]
+        said = "".join(e["choices"][0]["delta"].get("content", "") for e in events)
+        assert "You said: \u201cHello!\u201d" in said
