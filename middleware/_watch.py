@@ -1,11 +1,10 @@
 """One request as :class:`~.disconnect.DisconnectMiddleware` watches it.
 
-After ``watch_after`` seconds exactly one ``receive()`` is open on the server, whoever opened it:
+After ``watch_after`` seconds exactly one ``receive()`` is open on the server at any time:
 
-- the application has read its body: the watch starts at once, and an application that goes on
-  calling ``receive()`` is given what the watch finds;
-- it never asked (a GET handler): the watch reads the first message and holds it for the application;
-- it is in the middle of reading: the application itself will see the departure; nothing is started.
+- while the body is on its way, one message is read ahead and held for the application, which may not
+  have asked yet (a GET handler never does) or may have stopped asking;
+- behind the body, whoever calls ``receive()`` is given what the watch finds.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ class Watch:
     """One request's ``receive`` and ``send``, its timer and its one outstanding ``receive()``."""
 
     __slots__ = (
-        "_asked",
+        "_ahead",
+        "_asking",
         "_body_read",
         "_deadline_at",
-        "_first",
         "_listening",
         "_loop",
         "_receive",
@@ -62,9 +61,9 @@ class Watch:
         self._write_timeout = write_timeout
         self._timer: asyncio.TimerHandle | None = loop.call_at(now + watch_after, self._tick)
         self._watching = False  # watch_after has passed
-        self._asked = False  # the application has called receive()
+        self._asking = False  # the application is in the server's receive()
         self._body_read = False
-        self._first: asyncio.Task[Message] | None = None
+        self._ahead: asyncio.Task[Message] | None = None  # a message of the body, held for the application
         self._listening: asyncio.Task[Message] | None = None
         self._waits_itself = False  # the request's own task is blocked in receive()
         #: Why the exchange is over before its time; None while it is not.
@@ -81,28 +80,35 @@ class Watch:
     # ---- the application's side
 
     async def receive(self) -> Message:
-        self._asked = True
-        if self._first is not None:
-            message = await asyncio.shield(self._first)
-            self._first = None
-            return message
-        if self._body_read:
-            own = asyncio.current_task() is self._task
-            self._waits_itself = own
+        if self._ahead is not None:
+            message = await self._handed(self._ahead)
+            self._ahead = None
+        elif self._body_read:
+            return await self._handed(self._listen())
+        else:
+            self._asking = True
             try:
-                return await asyncio.shield(self._listen())
+                message = await self._receive()
             finally:
-                if own:
-                    self._waits_itself = False
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._body_read = not message.get("more_body", False)
-            if self._body_read and self._watching and not self.complete:
-                self._listen()
-        elif not self.complete:
-            # Found by the application itself, which is told so: no need to cancel it as well.
-            self.aborted = "client_disconnect"
+                self._asking = False
+            if message["type"] == "http.request":
+                self._body_read = not message.get("more_body", False)
+            elif not self.complete:
+                # Found by the application itself, which is told so: no need to cancel it as well.
+                self.aborted = self.aborted or "client_disconnect"
+        if self._watching:
+            self._watch()
         return message
+
+    async def _handed(self, task: asyncio.Task[Message]) -> Message:
+        """What the watch's ``receive()`` finds; who stops waiting for it does not stop the watch."""
+        if asyncio.current_task() is not self._task:
+            return await asyncio.shield(task)
+        self._waits_itself = True
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._waits_itself = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.body":
@@ -123,6 +129,15 @@ class Watch:
             self._writing = 0.0
 
     # ---- the watcher's side
+
+    def _watch(self) -> None:
+        """Have a ``receive()`` open, unless the application has."""
+        if self.complete or self.aborted is not None:
+            return
+        if self._body_read:
+            self._listen()
+        elif self._ahead is None and not self._asking:
+            self._ahead = self._loop.create_task(self._next())
 
     def _listen(self) -> asyncio.Task[Message]:
         if self._listening is None:
@@ -164,10 +179,7 @@ class Watch:
             due = min(due, self._deadline_at)
         if not self._watching:
             self._watching = True
-            if self._body_read:
-                self._listen()
-            elif not self._asked:
-                self._first = self._loop.create_task(self._next())
+            self._watch()
         self._timer = self._loop.call_at(due, self._tick)
 
     def abort(self, why: Aborted) -> None:
@@ -182,7 +194,7 @@ class Watch:
         """Nothing of ours is left on the loop: no timer, no pending ``receive()``."""
         if self._timer is not None:
             self._timer.cancel()
-        for task in (self._first, self._listening):
+        for task in (self._ahead, self._listening):
             if task is not None and not task.done():
                 task.cancel()
 

@@ -1,6 +1,6 @@
 """The application that ``test_disconnect_sockets.py`` runs under real servers.
 
-``?id=`` names a request; ``/events`` answers how each one ended, as its own ``finally`` saw it.
+``?id=`` names a request; ``/events`` answers how each one ended, as the application itself saw it.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ async def _work(kind: str, receive: Any, send: Any) -> None:
 
 async def _guarded(scope: Any, receive: Any, send: Any) -> None:
     name = scope["query_string"].decode().removeprefix("id=")
+    ENDED[name] = "running"
     try:
         await _work(scope["path"].rsplit("/", 1)[1], receive, send)
     except asyncio.CancelledError:

@@ -162,6 +162,15 @@ async def test_a_body_that_arrives_after_the_watch_began_is_watched_all_the_same
     assert cancelled.is_set()
 
 
+async def test_an_application_that_stops_reading_its_body_is_watched_all_the_same() -> None:
+    cancelled = asyncio.Event()
+    exchange = Exchange(sleeper(cancelled), client=Client(body_messages([b"{}", b""])))
+    await asyncio.sleep(0.01)
+    exchange.client.hang_up()
+    await exchange.done()
+    assert cancelled.is_set()
+
+
 async def test_asking_with_a_timeout_loses_no_body() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(0.02)  # the watch asks first
