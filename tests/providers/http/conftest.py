@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -9,11 +10,25 @@ from typing import Any
 
 import pytest
 
-from providers.http import EngineClient, HttpClient, open_client
+from providers.http import EngineClient, HttpClient, Timeouts, open_client
 from providers.http.httpx_transport import EngineTransport
 from providers.http.stock import StockClient
+from providers.http.tls import ssl_context
 
 MakeClient = Callable[..., HttpClient]
+Engines = Callable[..., EngineClient]
+
+
+async def get(client: HttpClient, url: str, timeouts: Timeouts | None = None) -> tuple[int, bytes]:
+    """Status and whole body."""
+    async with await client.request("GET", url, timeouts=timeouts) as response:
+        return response.status, await response.read()
+
+
+def counts(client: EngineClient) -> dict[str, int]:
+    """The pool counters of a client that has talked to one origin."""
+    (only,) = client.stats().values()
+    return only
 
 
 class _Face(StockClient):
@@ -36,6 +51,14 @@ class _Face(StockClient):
 )
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _load_the_trust_store_once() -> Iterator[None]:
+    """30 ms for each stock client otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("providers.http.stock.ssl_context", functools.cache(ssl_context))
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,7 +106,7 @@ async def client(make: MakeClient) -> HttpClient:
 
 
 @pytest.fixture
-async def engines() -> AsyncIterator[Callable[..., EngineClient]]:
+async def engines() -> AsyncIterator[Engines]:
     """Opens engine clients; after the test no slot may be taken and nobody may wait."""
     opened: list[EngineClient] = []
 

@@ -51,7 +51,7 @@ class Peer:
                 raise ConnectionResetError  # uvloop would call it a RuntimeError
             self.writer.write(part)
             await self.writer.drain()
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.001)
 
     def reset(self) -> None:
         """RST instead of FIN."""

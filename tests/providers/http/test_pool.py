@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 
 import pytest
 
 from providers.errors import ProviderError, Timeout, Unreachable
 from providers.http import EngineClient, Timeouts
 
+from .conftest import Engines, counts
 from .server import OK, Peer, answering, serve
 
 pytestmark = pytest.mark.anyio
 
-Engines = Callable[..., EngineClient]
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 async def get(client: EngineClient, url: str, timeouts: Timeouts | None = None) -> bytes:
     async with await client.request("GET", url, timeouts=timeouts) as response:
         return await response.read()
-
-
-def counts(client: EngineClient) -> dict[str, int]:
-    (only,) = client.stats().values()
-    return only
 
 
 async def open_stream(peer: Peer) -> None:

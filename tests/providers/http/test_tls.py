@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -14,12 +13,10 @@ import trustme
 from providers.errors import ProtocolError, Timeout, Unreachable
 from providers.http import EngineClient, HttpClient, Timeouts, open_client
 
-from .conftest import MakeClient
+from .conftest import Engines, MakeClient, get
 from .server import OK, Peer, answering, answering_once, serve
 
 pytestmark = pytest.mark.anyio
-
-Engines = Callable[..., EngineClient]
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +35,6 @@ def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     return context
-
-
-async def get(client: HttpClient, url: str, timeouts: Timeouts | None = None) -> tuple[int, bytes]:
-    async with await client.request("GET", url, timeouts=timeouts) as response:
-        return response.status, await response.read()
 
 
 async def test_a_certificate_of_the_named_authority_is_trusted(
