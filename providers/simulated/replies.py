@@ -109,8 +109,9 @@ class Planner:
 
 
 def fingerprint(request: Json) -> str:
-    """24 hexadecimal digits that name this very request."""
-    return hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()[:24]
+    """24 hexadecimal digits that name this very request, streamed or not."""
+    asked = {key: value for key, value in request.items() if key != "stream"}
+    return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()[:24]
 
 
 def last_user_text(request: Json) -> str:

@@ -132,11 +132,14 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("forced tools on Sonnet 5.5", {"model": "claude-sonnet-5-5", "tools": [TOOL],
         "tool_choice": {"type": "tool", "name": "look"}}, "tool_choice: 'tool'"),
     ("forced tools while thinking", {"model": "claude-opus-4-5", "tools": [TOOL],
-        "tool_choice": {"type": "any"}, "thinking": {"type": "enabled", "budget_tokens": 1024}}, "Thinking may"),
-    ("adaptive on 4.5", {"model": "claude-opus-4-5", "thinking": {"type": "adaptive"}}, "thinking.type.adaptive"),
+        "tool_choice": {"type": "any"},
+        "thinking": {"type": "enabled", "budget_tokens": 1024}}, "Thinking may"),
+    ("adaptive on 4.5",
+        {"model": "claude-opus-4-5", "thinking": {"type": "adaptive"}}, "thinking.type.adaptive"),
     ("a budget on Opus 5", {"thinking": {"type": "enabled", "budget_tokens": 2000}}, "thinking.type.enabled"),
     ("thinking off on Opus 5.5", {"model": "claude-opus-5-5", "thinking": {"type": "disabled"}}, "disabled"),
-    ("thinking off on Sonnet 5.5", {"model": "claude-sonnet-5-5", "thinking": {"type": "disabled"}}, "disabled"),
+    ("thinking off on Sonnet 5.5",
+        {"model": "claude-sonnet-5-5", "thinking": {"type": "disabled"}}, "disabled"),
     ("thinking off at max effort", {"thinking": {"type": "disabled"},
         "output_config": {"effort": "max"}}, "effort high or below"),
     ("a small budget", {"model": "claude-opus-4-5",
@@ -167,9 +170,7 @@ def test_what_the_api_accepts_is_accepted(fields: dict[str, Any]) -> None:
     assert check(request(**fields), HEADERS) is None
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
-)
+@pytest.mark.parametrize(("fields", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_what_the_api_refuses_is_refused(fields: dict[str, Any], message: str) -> None:
     refusal = check(request(**fields), HEADERS)
     assert refusal is not None
@@ -286,4 +287,7 @@ def test_no_schema_can_break_the_check(schema: Any, inner: Any) -> None:
     check(request(**shaped(schema)), HEADERS)
     for keyword in ("$defs", "anyOf", "allOf", "properties", "required", "items", "type", "enum"):
         check(request(**shaped({"type": "object", "additionalProperties": False, keyword: inner})), HEADERS)
-        check(request(tools=[{**TOOL, "strict": True, "input_schema": {"type": "object", keyword: inner}}]), HEADERS)
+        check(
+            request(tools=[{**TOOL, "strict": True, "input_schema": {"type": "object", keyword: inner}}]),
+            HEADERS,
+        )
