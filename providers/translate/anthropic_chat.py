@@ -158,7 +158,7 @@ class ChatTranslator:
             if valid:
                 self._pass(block, tokens[:valid])
             if valid < len(tokens):
-                raise self._malformed("bytes that are not UTF-8")
+                raise self._malformed("an event that is not JSON")
         return position
 
     def _pass(self, block: Block, tokens: list[bytes]) -> None:
@@ -168,16 +168,19 @@ class ChatTranslator:
         block.some = True
         if block.kind == "text":
             if self._fence is not None:
-                text = self._fence.feed(unescaped(tokens))
-                tokens = [escaped(text)] if text else []
+                # Token by token, so that chunks do not depend on how the bytes arrived.
+                texts = [self._fence.feed(unescaped((token,))) for token in tokens]
+                tokens = [escaped(text) for text in texts if text]
             if tokens:
                 self._writer.text(tokens)
         elif block.kind == "thinking":
             self._writer.reasoning(tokens)
         elif block.unwrap is None:
             self._writer.arguments(block.tool, tokens, custom=False)
-        elif piece := block.unwrap.feed(unescaped(tokens)):
-            self._writer.arguments(block.tool, (piece,), custom=True)
+        else:
+            found = [block.unwrap.feed(unescaped((token,))) for token in tokens]
+            if pieces := [piece for piece in found if piece]:
+                self._writer.arguments(block.tool, pieces, custom=True)
 
     def _event(self, event: Event) -> None:
         if self.done or event.event == b"ping":

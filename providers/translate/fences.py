@@ -8,6 +8,8 @@ from __future__ import annotations
 
 _FENCE = "```"
 _BLANK = " \t\r\n"
+#: Longer than any language tag, and than what stands around a closing fence.
+_MOST_HELD = 64
 
 
 class FenceStripper:
@@ -39,7 +41,7 @@ class FenceStripper:
         """Decide whether the text opens with a fence; False while more is needed."""
         start = self._held.lstrip(_BLANK)
         if not start.startswith(_FENCE):
-            if not _FENCE.startswith(start[:3]):
+            if not _FENCE.startswith(start[:3]) or len(self._held) > _MOST_HELD:
                 self._state = "plain"
             return self._state == "plain"
         line, newline, rest = start.partition("\n")
@@ -47,13 +49,15 @@ class FenceStripper:
             self._state = "plain"
         elif newline:
             self._state, self._held = "body", rest
+        elif len(line) > _MOST_HELD:
+            self._state = "plain"
         return self._state != "start"
 
     def _body(self) -> str:
         """Everything but a tail that may turn out to be the closing fence."""
-        kept = self._held.rstrip(_BLANK)
-        kept = kept.rstrip("`") if kept.endswith("`") else kept
-        kept = kept.rstrip(_BLANK)
+        kept = self._held.rstrip(_BLANK).rstrip("`").rstrip(_BLANK)
+        if len(self._held) - len(kept) > _MOST_HELD:
+            return self._take()
         out, self._held = self._held[: len(kept)], self._held[len(kept) :]
         return out
 
