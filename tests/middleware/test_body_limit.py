@@ -194,6 +194,23 @@ async def test_a_large_body_on_a_slow_line_gets_the_time_it_earns() -> None:
     assert answer_of(client.sent).status == 408
 
 
+async def test_each_byte_earns_its_time_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[asyncio.Timeout] = []
+    timeout = asyncio.timeout
+
+    def recorded(delay: float | None) -> asyncio.Timeout:
+        made.append(timeout(delay))
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "timeout", recorded)
+    client = Client(body_messages([b"xx"] * 5))
+    began = asyncio.get_running_loop().time()
+    await BodyLimitMiddleware(echo, timeout=100, min_rate=1)(make_scope(), client.receive, client.send)
+    end = made[0].when()
+    assert end is not None
+    assert end - began == pytest.approx(110, abs=5)
+
+
 async def test_a_timeout_of_zero_is_none() -> None:
     async def late() -> Message:
         await asyncio.sleep(0.02)
