@@ -194,16 +194,18 @@ class _Run:
             self._done.set_result(None)
 
 
+async def run(load: Load) -> Tally:
+    """Send ``load`` on the running loop."""
+    return await _Run(load).go()
+
+
 def main() -> None:
     load = Load(**json.load(sys.stdin))
     if load.cpu is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {load.cpu})
     gc.disable()
 
-    async def go() -> Tally:
-        return await _Run(load).go()
-
-    print(json.dumps(run_fast(go()).result()))
+    print(json.dumps(run_fast(run(load)).result()))
 
 
 if __name__ == "__main__":
