@@ -45,13 +45,23 @@ class Exchange:
         async def send(message: Any) -> None:
             await self.send(message)
 
-        self.task = asyncio.create_task(
-            app(make_scope(path=path, state=self.state), self.client.receive, send)
-        )
+        self._asking = 0
+        self.overlapped = False
+
+        async def receive() -> Any:
+            self._asking += 1
+            self.overlapped |= self._asking > 1
+            try:
+                return await self.client.receive()
+            finally:
+                self._asking -= 1
+
+        self.task = asyncio.create_task(app(make_scope(path=path, state=self.state), receive, send))
 
     async def done(self) -> Answer:
         async with asyncio.timeout(5):
             await self.task
+        assert not self.overlapped, "a server need not stand two receive() at once"
         assert self.task.cancelling() == 0, "the server's task must not stay marked as cancelled"
         await asyncio.sleep(0)
         await asyncio.sleep(0)

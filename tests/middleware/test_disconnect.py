@@ -121,12 +121,22 @@ async def test_an_application_that_waits_for_the_disconnect_is_told_and_not_canc
     assert exchange.state[ABORTED] == "client_disconnect"
 
 
-async def test_asking_with_a_timeout_loses_no_disconnect() -> None:
+async def _in_this_task(receive: Any) -> Any:
+    async with asyncio.timeout(0.002):
+        return await receive()
+
+
+async def _in_a_task_of_its_own(receive: Any) -> Any:
+    return await asyncio.wait_for(asyncio.create_task(receive()), 0.002)
+
+
+@pytest.mark.parametrize("ask", [_in_this_task, _in_a_task_of_its_own])
+async def test_asking_with_a_timeout_loses_no_disconnect(ask: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         while True:
             try:
-                message = await asyncio.wait_for(receive(), 0.002)
+                message = await ask(receive)
             except TimeoutError:
                 continue
             assert message["type"] == "http.disconnect"
@@ -136,6 +146,22 @@ async def test_asking_with_a_timeout_loses_no_disconnect() -> None:
     await asyncio.sleep(0.02)
     exchange.client.hang_up()
     await exchange.done()
+
+
+async def test_an_application_that_has_stopped_listening_is_cancelled_again() -> None:
+    cancelled = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        with pytest.raises(TimeoutError):
+            await _in_this_task(receive)
+        await sleeper(cancelled, read=False)(scope, receive, send)
+
+    exchange = Exchange(app)
+    await asyncio.sleep(0.02)
+    exchange.client.hang_up()
+    await exchange.done()
+    assert cancelled.is_set()
 
 
 class _SlowUpload(Client):
