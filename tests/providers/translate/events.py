@@ -18,7 +18,7 @@ def stream(*events: Event) -> bytes:
 
 
 def start(**usage: Any) -> Event:
-    message = {
+    message: dict[str, Any] = {
         "id": "msg_01AbC",
         "type": "message",
         "role": "assistant",

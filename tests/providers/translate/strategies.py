@@ -74,7 +74,7 @@ def messages(draw: st.DrawFn, max_size: int = 12) -> list[dict[str, Any]]:
             message["content"] = draw(st.one_of(TEXT, USER_PARTS))
         elif role == "assistant":
             message["content"] = draw(st.one_of(st.none(), TEXT, st.lists(_text_part(), max_size=2)))
-            if draw(st.booleans()):
+            if draw(st.integers(0, 1)):
                 message["tool_calls"] = draw(tool_calls())
                 open_ids = [call["id"] for call in message["tool_calls"]]
             elif draw(st.integers(0, 5)) == 0:
@@ -174,7 +174,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.integers(0, 2)) == 0:
             body[name] = draw(values)
     names = [t.get("name") or (t.get("function") or t.get("custom"))["name"] for t in body.get("tools", [])]
-    if names and draw(st.booleans()):
+    if draw(st.booleans()) and names:
         body["tool_choice"] = draw(
             st.one_of(
                 st.sampled_from(["none", "auto", "required"]),

@@ -298,25 +298,52 @@ def test_of_more_than_four_markers_the_first_and_the_last_three_stay() -> None:
         (user([{"type": []}]), "messages.1.content.0.type"),
         (user([{"type": "video"}]), "messages.1.content.0.type"),
         (user([{"type": "input_audio", "input_audio": {}}]), "messages.1.content.0.type"),
-        (user([{"type": "image_url", "image_url": {"url": "data:image/bmp;base64,AA"}}]), "messages.1.content.0.image_url.url"),
-        (user([{"type": "image_url", "image_url": {"url": "http://x/a.png"}}]), "messages.1.content.0.image_url.url"),
-        (user([{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]), "messages.1.content.0.image_url.url"),
-        (user([{"type": "image_url", "image_url": {"url": "data:image/png,AA"}}]), "messages.1.content.0.image_url.url"),
+        (
+            user([{"type": "image_url", "image_url": {"url": "data:image/bmp;base64,AA"}}]),
+            "messages.1.content.0.image_url.url",
+        ),
+        (
+            user([{"type": "image_url", "image_url": {"url": "http://x/a.png"}}]),
+            "messages.1.content.0.image_url.url",
+        ),
+        (
+            user([{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]),
+            "messages.1.content.0.image_url.url",
+        ),
+        (
+            user([{"type": "image_url", "image_url": {"url": "data:image/png,AA"}}]),
+            "messages.1.content.0.image_url.url",
+        ),
         (user([{"type": "image_url"}]), "messages.1.content.0.image_url"),
         (user([{"type": "file", "file": {"file_id": "f"}}]), "messages.1.content.0.file"),
-        (user([{"type": "file", "file": {"file_data": "data:text/plain;base64,AA"}}]), "messages.1.content.0.file.file_data"),
-        ({"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": PNG}}]}, "messages.1.content.0.type"),
+        (
+            user([{"type": "file", "file": {"file_data": "data:text/plain;base64,AA"}}]),
+            "messages.1.content.0.file.file_data",
+        ),
+        (
+            {"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": PNG}}]},
+            "messages.1.content.0.type",
+        ),
         ({"role": "assistant", "tool_calls": {}}, "messages.1.tool_calls"),
-        ({"role": "assistant", "tool_calls": [{"function": {"name": ""}}]}, "messages.1.tool_calls.0.function.name"),
-        ({"role": "assistant", "tool_calls": [{"id": 1, "function": {"name": "f"}}]}, "messages.1.tool_calls.0.id"),
-        ({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": 1}}]}, "messages.1.tool_calls.0.function.arguments"),
+        (
+            {"role": "assistant", "tool_calls": [{"function": {"name": ""}}]},
+            "messages.1.tool_calls.0.function.name",
+        ),
+        (
+            {"role": "assistant", "tool_calls": [{"id": 1, "function": {"name": "f"}}]},
+            "messages.1.tool_calls.0.id",
+        ),
+        (
+            {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": 1}}]},
+            "messages.1.tool_calls.0.function.arguments",
+        ),
         ({"role": "tool", "content": "x"}, "messages.1.tool_call_id"),
         ({"role": "function", "content": "x"}, "messages.1.name"),
         ({"role": "system", "content": {"a": 1}}, "messages.1.content"),
         (user("x", cache_control="yes"), "messages.1.cache_control"),
         (user("x", cache_control={"type": "ephemeral", "ttl": "2h"}), "messages.1.cache_control.ttl"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_message_is_refused_with_its_place(message: Any, param: str) -> None:
     with pytest.raises(BadRequest) as refused:
         sent(user("ok"), message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -48,18 +48,32 @@ def test_sampling_parameters_are_dropped_on_every_model_and_named(model: str) ->
 
 
 def test_what_has_no_counterpart_is_dropped_and_named_in_request_order() -> None:
-    given = {
-        "logit_bias": {"1": 2}, "seed": 1, "presence_penalty": 0.5, "frequency_penalty": 0, "logprobs": False,
-        "top_logprobs": 3, "prediction": {}, "store": False, "metadata": {}, "modalities": ["text"], "audio": {},
-        "verbosity": "low", "prompt_cache_key": "k", "web_search_options": {}, "something_new": 1,
-    }  # fmt: skip
+    given: dict[str, Any] = {
+        "logit_bias": {"1": 2},
+        "seed": 1,
+        "presence_penalty": 0.5,
+        "frequency_penalty": 0,
+        "logprobs": False,
+        "top_logprobs": 3,
+        "prediction": {},
+        "store": False,
+        "metadata": {},
+        "modalities": ["text"],
+        "audio": {},
+        "verbosity": "low",
+        "prompt_cache_key": "k",
+        "web_search_options": {},
+        "something_new": 1,
+    }
     assert request(**given).dropped == tuple(given)
-    assert request(**dict.fromkeys(given)).dropped == ()
+    assert request(**cast(dict[str, Any], dict.fromkeys(given))).dropped == ()
 
 
 def test_names_that_could_break_a_header_are_not_repeated() -> None:
-    assert request(**{"a\r\nx-evil: 1": 1, "é": 1, "x" * 65: 1, "fine": 1}).dropped == ("fine",)
-    assert len(request(**{f"p{i}": 1 for i in range(100)}).dropped) == 32
+    odd: dict[str, Any] = {"a\r\nx-evil: 1": 1, "é": 1, "x" * 65: 1, "fine": 1}
+    assert request(**odd).dropped == ("fine",)
+    many: dict[str, Any] = {f"p{i}": 1 for i in range(100)}
+    assert len(request(**many).dropped) == 32
 
 
 def test_more_than_one_choice_is_unsupported() -> None:
@@ -179,7 +193,7 @@ def test_a_budget_leaves_half_for_the_answer() -> None:
 def test_a_defaulted_limit_leaves_room_to_think_and_to_call(
     model: str, body: dict[str, Any], expected: int
 ) -> None:
-    given = {"max_tokens": 1200, **body}
+    given: dict[str, Any] = {"max_tokens": 1200, **body}
     assert request(model, defaulted=True, **given).body["max_tokens"] == expected
     if "max_tokens" not in body:
         assert request(model, **body).body["max_tokens"] == expected  # no middleware filled it in

@@ -6,7 +6,6 @@ import copy
 from typing import Any
 
 import orjson
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -35,11 +34,8 @@ def test_the_strict_api_accepts_every_translated_request(
 @settings(max_examples=200)
 @given(body=hostile(), info=MODELS)
 def test_only_bad_request_escapes_from_a_hostile_body(body: dict[str, Any], info: ModelInfo) -> None:
-    try:
-        to_anthropic(body, model=info.id, info=info).encode()
-    except BadRequest as refused:
-        assert refused.status == 400
-        assert refused.message
+    refused = refusal_of(body, info)
+    assert refused is None or (refused.status == 400 and refused.message)
 
 
 @given(
@@ -47,10 +43,17 @@ def test_only_bad_request_escapes_from_a_hostile_body(body: dict[str, Any], info
     info=MODELS,
 )
 def test_only_bad_request_escapes_from_nonsense(body: dict[str, Any], info: ModelInfo) -> None:
-    with pytest.raises(BadRequest) as refused:
-        to_anthropic({"messages": 1, **body}, model=info.id, info=info).encode()
-        raise BadRequest("it was sense by chance")
-    assert refused.value.status == 400
+    refused = refusal_of({"messages": 1, **body}, info)
+    assert refused is None or refused.status == 400
+
+
+def refusal_of(body: dict[str, Any], info: ModelInfo) -> BadRequest | None:
+    """Whatever else is raised escapes, and fails the test."""
+    try:
+        to_anthropic(body, model=info.id, info=info).encode()
+    except BadRequest as refused:
+        return refused
+    return None
 
 
 @settings(max_examples=60)

@@ -91,11 +91,16 @@ def test_nonsense_is_accepted_or_a_bad_request(schema: Any) -> None:
         {"type": "object", "properties": {"p": schema}},
         {"anyOf": [schema], "items": schema},
     ):
-        try:
-            normalised(candidate, "at")
-        except BadRequest as refused:
-            assert refused.param is not None
-            assert refused.param.startswith("at")
+        place = refused_place(candidate)
+        assert place is None or place.startswith("at")
+
+
+def refused_place(schema: Any) -> str | None:
+    try:
+        normalised(schema, "at")
+    except BadRequest as refused:
+        return str(refused.param)
+    return None
 
 
 def test_a_schema_may_be_deep_but_not_endless() -> None:

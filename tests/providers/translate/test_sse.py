@@ -36,11 +36,32 @@ def reference(stream: bytes) -> list[Event]:
 #: Fields, line ends of every kind, and regular events between them.
 FRAGMENTS = st.sampled_from(
     [
-        b"data: a", b"data:b", b"data", b"data:  two", b"data:", b"event: ping", b"event:x", b"event", b": note",
-        b"id: 7", b"id: n\0o", b"retry: 10", b"retry: x", b"unknown: 1", b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r",
-        b"\r\n\r\n", b"event: message_stop\ndata: {}\n\n", b"event: a\ndata: {\"b\":1}\n\n", b"\xef\xbb\xbf", b"\xff",
+        b"data: a",
+        b"data:b",
+        b"data",
+        b"data:  two",
+        b"data:",
+        b"event: ping",
+        b"event:x",
+        b"event",
+        b": note",
+        b"id: 7",
+        b"id: n\0o",
+        b"retry: 10",
+        b"retry: x",
+        b"unknown: 1",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\n\n",
+        b"\r\r",
+        b"\r\n\r\n",
+        b"event: message_stop\ndata: {}\n\n",
+        b'event: a\ndata: {"b":1}\n\n',
+        b"\xef\xbb\xbf",
+        b"\xff",
     ]
-)  # fmt: skip
+)
 
 
 @given(parts=st.lists(FRAGMENTS, max_size=20), data=st.data())

@@ -207,8 +207,14 @@ def test_the_same_tool_twice_is_one_and_two_of_one_name_are_refused() -> None:
         ({"tools": [{"type": "function", "function": {}}]}, "tools.0.function.name"),
         ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools.0.function.name"),
         ({"tools": [{"type": "function", "name": "f", "parameters": []}]}, "tools.0.parameters"),
-        ({"tools": [{"type": "function", "name": "f", "parameters": {"type": "string"}}]}, "tools.0.parameters.type"),
-        ({"tools": [{"type": "function", "name": "f", "parameters": {"properties": 1}}]}, "tools.0.parameters.properties"),
+        (
+            {"tools": [{"type": "function", "name": "f", "parameters": {"type": "string"}}]},
+            "tools.0.parameters.type",
+        ),
+        (
+            {"tools": [{"type": "function", "name": "f", "parameters": {"properties": 1}}]},
+            "tools.0.parameters.properties",
+        ),
         ({"tools": [{"type": "function", "name": "f", "description": 1}]}, "tools.0.description"),
         ({"tools": [{"type": "function", "name": "f", "strict": "yes"}]}, "tools.0.strict"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools.0.type"),
@@ -219,10 +225,13 @@ def test_the_same_tool_twice_is_one_and_two_of_one_name_are_refused() -> None:
         ({"tools": [F], "tool_choice": 1}, "tool_choice"),
         ({"tools": [F], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
         ({"tools": [F], "tool_choice": {"type": "function"}}, "tool_choice.name"),
-        ({"tools": [F], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": []}}}, "tool_choice.allowed_tools.tools"),
+        (
+            {"tools": [F], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": []}}},
+            "tool_choice.allowed_tools.tools",
+        ),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [F], "parallel_tool_calls": "no"}, "parallel_tool_calls"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_tool_is_refused_with_its_place(body: dict[str, Any], param: str) -> None:
     assert refused(**body) == param
