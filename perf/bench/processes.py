@@ -120,14 +120,13 @@ class Process:
         return rss / 1024, pss / 1024 if known else None
 
     def stop(self) -> None:
-        """SIGTERM to the process, SIGKILL to its group when it does not go."""
+        """SIGTERM to the process, then SIGKILL to what is left of its group."""
         self._child.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(5)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
-            self._child.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of zombies
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
         self._log.close()
 
 
