@@ -89,6 +89,7 @@ class _Client(asyncio.Protocol):
         self._first = 0.0
         self._events = 0
         self._reads = 0
+        self._new_read = False
         self._sent = 0
         self._text = b""
 
@@ -97,6 +98,7 @@ class _Client(asyncio.Protocol):
         self._send()
 
     def data_received(self, data: bytes) -> None:
+        self._new_read = True
         self._parser.feed_data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -108,7 +110,8 @@ class _Client(asyncio.Protocol):
         count = body.count(b"\n\n")
         if count:
             self._events += count
-            self._reads += 1
+            self._reads += self._new_read
+            self._new_read = False
         elif len(self._text) < 300:
             self._text += body[:300]
 

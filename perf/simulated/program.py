@@ -6,7 +6,7 @@ that comes again: a repeated request then costs a dictionary look-up and one wri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from http import HTTPStatus
@@ -167,11 +167,10 @@ def _stream(scenario: Scenario, frames: list[bytes]) -> Program:
         case "bad_json" | "bad_utf8" | "unknown_event":
             frames = [*frames[:after], _BROKEN[scenario.fault], *frames[after:]]
     head = _head(200, b"text/event-stream; charset=utf-8", scenario) + b"cache-control: no-cache\r\n"
-    steps = _steps(scenario, frames)
+    steps = _steps(scenario, frames, _chunk if scenario.framing == "chunked" else bytes)
     match scenario.framing:
         case "chunked":
             head += b"transfer-encoding: chunked\r\n\r\n"
-            steps = [step._replace(data=b"%x\r\n%b\r\n" % (len(step.data), step.data)) for step in steps]
             if ending is None:
                 steps = _append(steps, b"0\r\n\r\n")
         case "close":
@@ -185,8 +184,9 @@ def _stream(scenario: Scenario, frames: list[bytes]) -> Program:
     return Program(200, head, tuple(steps), scenario.hold_ms / 1000, scenario.framing != "close")
 
 
-def _steps(scenario: Scenario, frames: list[bytes]) -> list[Step]:
-    """``frames`` as writes; the first goes out with the head."""
+def _steps(scenario: Scenario, frames: list[bytes], wrap: Callable[[bytes], bytes]) -> list[Step]:
+    """``frames`` as writes; the first goes out with the head. ``wrap`` frames one piece of the body:
+    each event is an HTTP chunk of its own, also when many leave in one write, as from a real server."""
     delay = scenario.delay_ms / 1000
     coalesce = scenario.coalesce if scenario.coalesce is not None else not delay and not scenario.split
     if not frames:
@@ -196,12 +196,17 @@ def _steps(scenario: Scenario, frames: list[bytes]) -> list[Step]:
         cuts = [whole[at : at + scenario.split] for at in range(0, len(whole), scenario.split)]
         ends = [cut.count(b"\n\n") for cut in cuts]  # close enough for a ledger: a cut may halve one
         return [
-            Step(delay if index else 0, Action.WRITE, cut, count)
+            Step(delay if index else 0, Action.WRITE, wrap(cut), count)
             for index, (cut, count) in enumerate(zip(cuts, ends, strict=True))
         ]
     if coalesce:
-        return [Step(0, Action.WRITE, b"".join(frames), len(frames))]
-    return [Step(delay if index else 0, Action.WRITE, frame, 1) for index, frame in enumerate(frames)]
+        return [Step(0, Action.WRITE, b"".join(map(wrap, frames)), len(frames))]
+    return [Step(delay if index else 0, Action.WRITE, wrap(frame), 1) for index, frame in enumerate(frames)]
+
+
+def _chunk(data: bytes) -> bytes:
+    """One chunk of RFC 9112, section 7.1."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def _append(steps: Sequence[Step], data: bytes) -> list[Step]:
