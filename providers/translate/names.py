@@ -21,10 +21,11 @@ _BAD = re.compile(r"[^a-zA-Z0-9_-]")
 class ToolNames:
     """Tool names of one request. ``original`` maps back those that had to change."""
 
-    __slots__ = ("_wire", "original")
+    __slots__ = ("_taken", "_wire", "original")
 
     def __init__(self) -> None:
         self._wire: dict[str, str] = {}
+        self._taken: set[str] = set()
         self.original: dict[str, str] = {}
 
     def wire(self, name: str) -> str:
@@ -35,14 +36,14 @@ class ToolNames:
         if _NAME.fullmatch(name) and name not in self.original:
             wire = name
         else:
-            taken = set(self._wire.values())
             wire = base = f"{_BAD.sub('_', name)[: MAX_NAME - 16]}_{_digest(name)}"
             count = 1
-            while wire in taken:
+            while wire in self._taken:
                 count += 1
                 wire = f"{base}_{count}"
             self.original[wire] = name
         self._wire[name] = wire
+        self._taken.add(wire)
         return wire
 
 

@@ -120,12 +120,14 @@ def read_max_tokens(
         if asked is None and body.get(name) is not None:
             asked = _check.positive(body[name], name)
     if asked is None or defaulted:
-        visible = asked or default
-        asked = (max(visible, MIN_WITH_TOOLS) if has_tools else visible) + thinking.allowance
+        visible = max(asked or default, MIN_WITH_TOOLS if has_tools else 0)
+        asked = visible + thinking.allowance
+    else:
+        visible = asked
     limit = asked if cap is None else min(asked, cap)
     if thinking.budget:
-        # Half is always left for the answer itself.
-        budget = min(thinking.budget, limit // 2)
+        # Of a limit that is the caller's own, half is always left for the answer itself.
+        budget = min(thinking.budget, max(limit // 2, limit - visible))
         if budget >= MIN_BUDGET:
             thinking.config = {"type": "enabled", "budget_tokens": budget}
         else:

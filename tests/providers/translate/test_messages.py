@@ -364,3 +364,9 @@ def test_twenty_thousand_parallel_calls_keep_their_pairs() -> None:
     assert [block["tool_use_id"] for block in found[-1][1]] == many
     same = turns(user("go"), calls(*["x"] * 20_000), *(result("x") for _ in many))
     assert len(same[-1][1]) == 20_000
+
+
+def test_twenty_thousand_odd_tool_names_stay_apart() -> None:
+    made = [{"id": str(i), "type": "function", "function": {"name": f"tool {i}"}} for i in range(20_000)]
+    found = turns(user("go"), {"role": "assistant", "tool_calls": made})
+    assert len({block["name"] for block in found[1][1]}) == 20_000

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from providers.anthropic.models import ModelTable
+from providers.anthropic.models import ModelTable, snapshot
 from providers.errors import BadRequest
 from providers.translate.chat_anthropic import AnthropicRequest, Options, to_anthropic
 from providers.types import ModelInfo
@@ -40,7 +40,7 @@ def test_the_upstream_is_always_streamed_under_its_own_model_name() -> None:
     assert body["model"] == "claude-opus-5-5"
 
 
-@pytest.mark.parametrize("model", [info.id for info in TABLE._known.values()])
+@pytest.mark.parametrize("model", [info.id for info in snapshot()])
 def test_sampling_parameters_are_dropped_on_every_model_and_named(model: str) -> None:
     found = request(model, temperature=0, top_p=0.9, top_k=5)
     assert found.dropped == ("temperature", "top_p", "top_k")
@@ -173,6 +173,8 @@ def test_a_budget_leaves_half_for_the_answer() -> None:
     body = sent("claude-haiku-4-5", reasoning_effort="high", max_tokens=8000)
     assert body["thinking"]["budget_tokens"] == 4000
     assert body["max_tokens"] == 8000
+    added = request("claude-haiku-4-5", reasoning_effort="high", max_tokens=1200, defaulted=True).body
+    assert (added["thinking"]["budget_tokens"], added["max_tokens"]) == (16_384, 16_384 + 1200)
 
 
 @pytest.mark.parametrize(
