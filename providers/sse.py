@@ -68,10 +68,10 @@ class SseParser:
             return events
         position = 0
         if self.idle:
-            for match in iter(_REGULAR.scanner(data).match, None):  # type: ignore[attr-defined]
-                position = match.end()
-                if position - match.start() > self._limit:
+            while (match := _REGULAR.match(data, position)) is not None:
+                if match.end() - position > self._limit:
                     self._refuse()
+                position = match.end()
                 events.append(Event(match[1], match[2]))
         if position < len(data):
             self._slow(data[position:] if position else data, events)
