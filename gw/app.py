@@ -66,7 +66,7 @@ def layers(settings: Settings, metrics: Metrics | None, in_flight: InFlight) -> 
         # Needs to know whose request it is; still before the body, so that a refusal is cheap.
         Layer(
             RateLimitMiddleware,
-            {"rpm": limits.rpm / server.workers, "skip": (*PUBLIC, *ADMIN), "on_reject": refuse},
+            {"rpm": max(1.0, limits.rpm / server.workers), "skip": (*PUBLIC, *ADMIN), "on_reject": refuse},
         ),
         # Reads the body under limits; everything below shares what it read.
         Layer(BodyLimitMiddleware, {"max_bytes": server.max_body_bytes, "timeout": server.body_timeout}),

@@ -34,7 +34,7 @@ def run(settings: Settings) -> None:
 
     HTTP/1 only, without web sockets: with ``auto`` silent connections hold their slots past every
     time-out, and back-pressure counts connections, so its default would cap open streams at about
-    a thousand (docs/decisions/0006-serving.md).
+    a thousand (docs/decisions/006-serving.md).
     """
     metrics_dir = _share_metrics(settings)
     try:

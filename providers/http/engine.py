@@ -1,4 +1,4 @@
-"""The gateway's own HTTP/1.1 client: :class:`EngineClient`. See docs/decisions/0002-own-http-engine.md."""
+"""The gateway's own HTTP/1.1 client: :class:`EngineClient`. See docs/decisions/002-own-http-engine.md."""
 
 from __future__ import annotations
 

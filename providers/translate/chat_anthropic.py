@@ -3,7 +3,7 @@
 A pure function of its arguments: no clock, no store, the same bytes for the same request, and a longer
 conversation keeps the bytes of its beginning (prompt caches and thinking blocks are bound to them).
 What the model would refuse is left out and named in ``dropped``. The choices made on the way are in
-``docs/decisions/0003-translation.md``.
+``docs/decisions/003-translation.md``.
 """
 
 from __future__ import annotations

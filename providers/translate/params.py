@@ -1,7 +1,7 @@
 """Parameters of a chat request that are neither messages nor tools.
 
 How much the model may write and think is decided here; the reasons are in
-``docs/decisions/0004-default-max-tokens.md``.
+``docs/decisions/004-default-max-tokens.md``.
 """
 
 from __future__ import annotations
