@@ -14,9 +14,9 @@ import orjson
 
 from ..errors import ProtocolError, ProviderError
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
+from ..translate.anthropic_errors import MAX_BODY, from_response
 from ..translate.chat_anthropic import API_VERSION, Options, to_anthropic
 from ..types import ChatCall, MessagesCall, ModelInfo
-from .errors import MAX_BODY, from_response
 from .models import PROVIDER, ModelTable, parse_models
 from .passthrough import MessagesReply
 from .reply import AnthropicReply

@@ -15,9 +15,9 @@ import orjson
 from ..errors import ProtocolError
 from ..http import HttpResponse
 from ..sse import Event, SseParser
+from ..translate.anthropic_errors import from_event
 from ..translate.usage import merge
 from ..types import Usage
-from .errors import from_event
 
 
 class MessagesReply:

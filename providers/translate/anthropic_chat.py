@@ -17,11 +17,11 @@ from typing import Any
 
 import orjson
 
-from ..anthropic.errors import from_event
 from ..errors import ProtocolError, ProviderError
 from ..sse import Event, SseParser
 from ..types import Usage
 from . import usage as usages
+from .anthropic_errors import from_event
 from .chat_anthropic import ReplyShape
 from .chunks import ChunkWriter, CompletionWriter, Writer, escaped, unescaped
 from .deltas import DELTAS, Block, valid_utf8

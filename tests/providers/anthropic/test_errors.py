@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import pytest
 
-from providers.anthropic.errors import MAX_RETRY_AFTER, from_response, parse_retry_after
 from providers.errors import (
     AuthFailed,
     BadRequest,
@@ -23,6 +22,7 @@ from providers.errors import (
     Timeout,
     UpstreamFailed,
 )
+from providers.translate.anthropic_errors import MAX_RETRY_AFTER, from_response, parse_retry_after
 
 
 def error(

@@ -89,26 +89,28 @@ async def test_a_waiter_cancelled_with_a_live_connection_in_hand_passes_it_on(en
 
     async def script(peer: Peer) -> None:
         await peer.request()
+        await peer.send(STREAM)
         await go.wait()
-        await peer.send(OK)
+        await peer.send(b"2\r\nok\r\n0\r\n\r\n")
         while True:
             await peer.request()
             await peer.send(OK)
 
     async with serve(script) as server:
-        async with await _started(engine, server.url, go) as first:
-            waiters = [asyncio.create_task(get(engine, server.url)) for _ in range(3)]
-            await asyncio.sleep(0.02)
-            await first.read()  # complete: the connection has been handed to a waiter that has not run yet
-            waiters[0].cancel()
-        results = await asyncio.gather(*waiters, return_exceptions=True)
+        first = await engine.request("GET", server.url)
+        waiters = [asyncio.create_task(get(engine, server.url)) for _ in range(3)]
+        await asyncio.sleep(0.02)
+        assert counts(engine)["waiting"] == 3
+        go.set()
+        # This task is woken first; by then the connection is in the hands of a waiter that has not run.
+        assert await first.read() == b"ok"
+        assert counts(engine)["waiting"] == 2
+        waiters[0].cancel()
+        async with asyncio.timeout(10):
+            results = await asyncio.gather(*waiters, return_exceptions=True)
+        assert isinstance(results[0], asyncio.CancelledError)
         assert results[1:] == [b"ok", b"ok"]
         assert server.accepted == 1
-
-
-async def _started(engine: EngineClient, url: str, go: asyncio.Event):  # type: ignore[no-untyped-def]
-    asyncio.get_running_loop().call_later(0.05, go.set)
-    return await engine.request("GET", url)
 
 
 async def test_a_failed_dial_gives_its_slot_back(engines: Engines, closed_port: int) -> None:
