@@ -1,6 +1,6 @@
 """The same contract over stock httpx2: for proxies, for HTTP/2, and to rule the engine out.
 
-About 40 times the engine's CPU per request (docs/decisions/002-own-http-engine.md).
+Some 35 times the engine's CPU per request (docs/decisions/002-own-http-engine.md).
 """
 
 from __future__ import annotations
