@@ -89,6 +89,8 @@ def guarded(handler: Handler) -> Handler:
                 request, Rejection(500, "The gateway failed; its log has the details.", "api_error")
             )
 
+    # BlackSheep wraps a handler once more unless this says Response itself, not its name as a text.
+    guard.__annotations__ = {"request": Request, "return": Response}
     return guard
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote_from_bytes
 
 import orjson
 from blacksheep import Content, Request, Response
@@ -29,6 +30,9 @@ from ._http import (
     state_of,
     target_headers,
 )
+
+#: What may stand in a query as it is (RFC 3986 §3.4), the percent sign of what is encoded already included.
+_QUERY = "%/?:@!$&'()*+,;=-._~"
 
 
 def messages(dispatcher: Dispatcher) -> Handler:
@@ -68,7 +72,9 @@ def _call(request: Request, body: Body, value: dict[str, Any], target: Target) -
         body.bytes() if value.get("model") == target.model else orjson.dumps({**value, "model": target.model})
     )
     own = tuple((name, text) for name, text in scope["headers"] if name.startswith(b"anthropic-"))
-    return MessagesCall(wire, target.model, own, scope.get("query_string", b""))
+    # Servers let any byte through here; on the wire to the upstream only ASCII may stand.
+    query = quote_from_bytes(scope.get("query_string", b""), safe=_QUERY).encode()
+    return MessagesCall(wire, target.model, own, query)
 
 
 async def _events(reply: RawReply, state: dict[str, Any]) -> AsyncIterator[bytes]:

@@ -262,3 +262,18 @@ def test_the_demo_answers_its_own_curl_streamed() -> None:
         events = [json.loads(e[6:]) for e in text.decode().split("\n\n") if e.startswith("data: {")]
         said = "".join(e["choices"][0]["delta"].get("content", "") for e in events)
         assert "You said: \u201cHello!\u201d" in said
+
+
+@pytest.mark.parametrize("example", ["chat.py", "tools.py"])
+def test_the_examples_run_against_the_demo(example: str) -> None:
+    with running_gateway("demo") as demo:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "examples" / example)],
+            env=clean_environment(GATEWAY_URL=demo.base_url),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) > 20

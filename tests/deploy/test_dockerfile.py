@@ -1,0 +1,74 @@
+"""The image's steps, as far as they can be tried without a container engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from gw.cli import parser
+from tests.e2e.gateway import KEY, clean_environment, free_port, running_gateway
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def steps(name: str) -> list[str]:
+    return re.findall(rf"^(?:HEALTHCHECK .*)?{name} (.+)$", DOCKERFILE, re.MULTILINE)
+
+
+def test_everything_that_is_copied_exists_and_is_not_ignored() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    for step in steps("COPY"):
+        *sources, _ = step.split()
+        for source in sources:
+            if source.startswith(("--from", "/")):
+                continue
+            assert (ROOT / source).exists(), step
+            assert source not in ignored, step
+
+
+def test_it_runs_without_rights_and_listens_where_containers_are_reached() -> None:
+    final = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.search(r"^USER 10001$", final, re.MULTILINE)
+    assert "HOST=0.0.0.0" in final
+    assert re.search(r"^STOPSIGNAL SIGTERM$", final, re.MULTILINE)
+
+
+def test_the_entry_point_is_a_command_that_exists() -> None:
+    (entry,) = [json.loads(step) for step in steps("ENTRYPOINT")]
+    command = [json.loads(step) for step in re.findall(r"^CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)]
+    assert entry == ["gw"]
+    assert parser().parse_args(command[0]).command == "serve"
+
+
+def test_the_health_check_tells_a_live_gateway_from_none() -> None:
+    (check,) = [
+        json.loads(found) for found in re.findall(r"^HEALTHCHECK .* CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
+    ]
+    assert check[0] == "python"
+
+    def run(port: int) -> int:
+        environment = clean_environment(PORT=str(port))
+        done = subprocess.run(
+            [sys.executable, *check[1:]], env=environment, capture_output=True, timeout=20, check=False
+        )
+        return done.returncode
+
+    with running_gateway(GATEWAY_API_KEY=KEY) as gateway:
+        assert run(gateway.port) == 0
+    assert run(free_port()) != 0
+
+
+def test_every_locked_requirement_has_hashes_and_none_has_an_address() -> None:
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text
+        pins = re.findall(
+            r"^([a-z0-9][^ =]*==[^ ]+).*\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)",
+            text,
+            re.MULTILINE,
+        )
+        assert len(pins) == len(re.findall(r"^[a-z0-9]", text, re.MULTILINE)) > 20

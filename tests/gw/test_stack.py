@@ -1,0 +1,47 @@
+"""The stack stands in the order that its comments argue for, and each layer is where it must be."""
+
+from __future__ import annotations
+
+from gw.app import layers
+from gw.settings import load
+from middleware.disconnect import InFlight
+
+KEY = {"GATEWAY_API_KEY": "a-perfectly-long-test-key"}
+
+
+def names(**environ: str) -> list[str]:
+    stack = layers(load({**KEY, **environ}), None, InFlight())
+    return [getattr(layer.middleware, "__name__", "") for layer in stack]
+
+
+def test_the_order_of_the_stack() -> None:
+    assert names() == [
+        "TelemetryMiddleware",
+        "DisconnectMiddleware",
+        "RequestGuardMiddleware",
+        "AuthMiddleware",
+        "AuthMiddleware",
+        "RateLimitMiddleware",
+        "BodyLimitMiddleware",
+        "LimitsMiddleware",
+        "SettleMiddleware",
+    ]
+
+
+def test_only_the_rate_limit_can_be_switched_off() -> None:
+    assert set(names()) - set(names(RATE_LIMIT_ENABLED="0")) == {"RateLimitMiddleware"}
+
+
+def test_no_part_of_the_surface_is_left_unguarded() -> None:
+    """One auth layer guards /admin, the other everything else; what neither guards is the health pages."""
+    settings = load(KEY)
+    guards = [layer.options for layer in layers(settings, None, InFlight()) if "keys" in layer.options]
+    assert [set(g.get("only", ())) for g in guards] == [set(), {"/admin"}]
+    assert [set(g.get("skip", ())) for g in guards] == [{"/admin"}, set()]
+    assert set(guards[0]["public"]) == {"/live", "/ready", "/health"}
+
+
+def test_more_workers_than_requests_per_minute_still_start() -> None:
+    settings = load({**KEY, "RATE_LIMIT_RPM": "2", "WEB_CONCURRENCY": "8"})
+    (options,) = [layer.options for layer in layers(settings, None, InFlight()) if "rpm" in layer.options]
+    assert options["rpm"] == 1
