@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -28,7 +29,7 @@ from middleware.telemetry import TelemetryMiddleware
 
 from .drain import Drain
 from .routes import mount
-from .settings import Settings
+from .settings import Settings, load
 from .settle import SettleMiddleware
 from .upstreams import Upstreams
 
@@ -116,3 +117,9 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     for layer in reversed(layers(settings, metrics, in_flight)):
         app = layer.middleware(app, **layer.options)
     return app
+
+
+def from_environment() -> ASGIApp:
+    """The app for any other ASGI server, which then minds its own signals:
+    ``uvicorn --factory gw.app:from_environment``. Raises ``SettingsError``."""
+    return create_app(load(os.environ))

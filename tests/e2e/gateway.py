@@ -76,15 +76,18 @@ def clean_environment(**settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_gateway(*command: str, **settings: str) -> Iterator[Gateway]:
-    """``gw serve`` (or ``command``) with ``settings`` as its whole environment."""
+def running_gateway(*command: str, module: str = "gw", **settings: str) -> Iterator[Gateway]:
+    """``gw serve`` (or ``command``, of another ``module``) with ``settings`` as its whole environment.
+
+    ``{port}`` in a command stands for the port that it is to listen on.
+    """
     port = int(settings.get("PORT") or free_port())
     environment = clean_environment(**{"PORT": str(port), **settings})
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gw", *(command or ("serve",))],
+                [sys.executable, "-m", module, *(part.format(port=port) for part in command or ("serve",))],
                 cwd=folder,  # no stray .env
                 env={**environment, "PYTHONPATH": str(ROOT)},
                 stdout=output,
