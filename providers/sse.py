@@ -16,7 +16,7 @@ from .errors import ProtocolError
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
-_REGULAR = re.compile(rb"event: ([^\r\n]+)\ndata: ([^\r\n]+)\n\n")
+_REGULAR = re.compile(rb"event: ([^\r\n]++)\ndata: ([^\r\n]++)\n\n")
 
 
 class Event(NamedTuple):
@@ -40,6 +40,7 @@ class SseParser:
         "_held",
         "_limit",
         "_line",
+        "idle",
         "last_event_id",
         "retry",
     )
@@ -52,30 +53,38 @@ class SseParser:
         self._held = 0  # bytes in _line and _data
         self._after_cr = False
         self._at_start = True
+        #: True between two events: nothing of the next one has arrived.
+        self.idle = True
         self.last_event_id = b""
         #: Reconnection time in milliseconds that the stream asked for, if it did.
         self.retry: int | None = None
 
-    @property
-    def idle(self) -> bool:
-        """True between two events: nothing of the next one has arrived."""
-        return not (self._held or self._event or self._line or self._data or self._after_cr or self._at_start)
+    def regular(self, data: bytes, position: int) -> re.Match[bytes] | None:
+        """The event at ``position`` of ``data``, if the parser is idle and all of one stands there in
+        the usual form: ``match[1]`` is its name, ``match[2]`` its data. It is then taken: go on behind
+        ``match.end()``. Raises ``ProtocolError`` on one too large."""
+        if not self.idle or (match := _REGULAR.match(data, position)) is None:
+            return None
+        self._at_start = False
+        if match.end() - position > self._limit:
+            self._refuse()
+        return match
 
     def feed(self, data: bytes) -> list[Event]:
         """The events completed by ``data``, in order. Raises ``ProtocolError`` on one too large."""
         events: list[Event] = []
-        if self._at_start and not (data := self._strip_bom(data)):
-            return events
         position = 0
-        if self.idle:
-            while (match := _REGULAR.match(data, position)) is not None:
-                if match.end() - position > self._limit:
-                    self._refuse()
-                position = match.end()
-                events.append(Event(match[1], match[2]))
+        while (match := self.regular(data, position)) is not None:
+            position = match.end()
+            events.append(Event(match[1], match[2]))
         if position < len(data):
-            self._slow(data[position:] if position else data, events)
+            self._irregular(data[position:] if position else data, events)
         return events
+
+    def _irregular(self, data: bytes, events: list[Event]) -> None:
+        if not self._at_start or (data := self._strip_bom(data)):
+            self._slow(data, events)
+        self.idle = not (self._held or self._event or self._line or self._data or self._after_cr)
 
     def _strip_bom(self, data: bytes) -> bytes:
         """``data`` without a leading byte order mark, which may arrive in pieces."""

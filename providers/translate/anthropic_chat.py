@@ -11,20 +11,19 @@ shaped differently is parsed.
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
 import orjson
 
 from ..errors import ProtocolError, ProviderError
-from ..sse import Event, SseParser
+from ..sse import SseParser
 from ..types import Usage
 from . import usage as usages
 from .anthropic_errors import from_event
 from .chat_anthropic import ReplyShape
 from .chunks import ChunkWriter, CompletionWriter, Writer, escaped, unescaped
-from .deltas import DELTAS, Block, valid_utf8
+from .deltas import DELTAS, Block, PlainDeltas, valid_utf8
 from .fences import FenceStripper
 from .unwrap import InputUnwrapper
 
@@ -129,37 +128,36 @@ class ChatTranslator:
             raise self._malformed("a text that is not valid Unicode") from None
 
     def _consume(self, data: bytes) -> None:
-        position, sse = 0, self._sse
-        while not self.done:
+        position, size, sse = 0, len(data), self._sse
+        while position < size and not self.done:
             block = self._open
             if block is not None and block.plain is not None and sse.idle:
                 position = self._run(block, block.plain, data, position)
-            if position == len(data):
-                return
-            # A blank line ends an event whatever came before it, so the parser is idle behind it.
-            end = data.find(b"\n\n", position) + 2
-            if end == 1:
-                end = len(data)
-            for event in sse.feed(data[position:end]):
-                self._event(event)
-            position = end
+            if (match := sse.regular(data, position)) is not None:
+                self._event(match[1], match[2])
+                position = match.end()
+            elif position < size:
+                # A blank line ends an event whatever came before it, so the parser is idle behind it.
+                end = data.find(b"\n\n", position) + 2
+                if end == 1:
+                    end = size
+                for event in sse.feed(data[position:end]):
+                    self._event(event.event, event.data)
+                position = end
 
-    def _run(self, block: Block, plain: re.Pattern[bytes], data: bytes, position: int) -> int:
+    def _run(self, block: Block, plain: PlainDeltas, data: bytes, position: int) -> int:
         """Pass on the plain deltas that follow each other from ``position``; where they end."""
-        tokens: list[bytes] = []
-        match = plain.match(data, position)
-        while match is not None:
-            if token := match[1]:
-                tokens.append(token)
-            position = match.end()
-            match = plain.match(data, position)
+        tokens, end = plain.read(data, position)
         if tokens:
             valid = valid_utf8(tokens)
-            if valid:
-                self._pass(block, tokens[:valid])
+            passed = tokens if valid == len(tokens) else tokens[:valid]
+            if not all(passed):
+                passed = [token for token in passed if token]
+            if passed:
+                self._pass(block, passed)
             if valid < len(tokens):
                 raise self._malformed("an event that is not JSON")
-        return position
+        return end
 
     def _pass(self, block: Block, tokens: list[bytes]) -> None:
         """Content for the client. ``tokens`` are escaped and not empty."""
@@ -182,17 +180,17 @@ class ChatTranslator:
             if pieces := [piece for piece in found if piece]:
                 self._writer.arguments(block.tool, pieces, custom=True)
 
-    def _event(self, event: Event) -> None:
-        if self.done or event.event == b"ping":
+    def _event(self, name: bytes, data: bytes) -> None:
+        if self.done or name == b"ping":
             return
         try:
-            body = orjson.loads(event.data)
+            body = orjson.loads(data)
         except ValueError:
             raise self._malformed("an event that is not JSON") from None
         if not isinstance(body, dict):
             raise self._malformed("an event that is not an object")
         kind = body.get("type")
-        if kind == "error" or event.event == b"error":
+        if kind == "error" or name == b"error":
             raise from_event(body.get("error"), provider=self._provider, request_id=self._request_id)
         if kind == "message_start":
             self._message_start(body)

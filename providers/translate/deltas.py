@@ -21,15 +21,63 @@ DELTAS = {
 }
 
 
+#: Tokens with line breaks between them, which no token can contain.
+_TOKENS = re.compile(
+    rb'(?:[^"\\\x00-\x09\x0b-\x1f]++|\\["\\/bfnrt]'
+    rb"|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))*+"
+)
+#: Bytes that are split at once, at first. It doubles while they turn out to be one run, so that what is
+#: looked at in vain stays in proportion to what is found.
+_WINDOW = 4096
+#: Bytes (some three deltas) below which splitting costs more than it saves.
+_WORTH_SPLITTING = 400
+
+
+class PlainDeltas:
+    """Finds the plain deltas of one block that stand in a row. The API pads its JSON with spaces."""
+
+    __slots__ = ("_between", "_head", "_one")
+
+    def __init__(self, index: int, kind: str) -> None:
+        delta, field = DELTAS[kind]
+        head = (
+            "event: content_block_delta\n"
+            f'data: {{"type":"content_block_delta","index":{index},"delta":{{"type":"{delta}","{field}":"'
+        ).encode()
+        tail = rb'" *\} *\}\n\n'
+        self._head = len(head)
+        self._one = re.compile(re.escape(head) + _TOKEN + tail)
+        self._between = re.compile(tail + re.escape(head))
+
+    def read(self, data: bytes, position: int) -> tuple[list[bytes], int]:
+        """``(tokens, where their events end)``. UTF-8 is not checked, and tokens may be empty."""
+        tokens: list[bytes] = []
+        size, window = len(data), _WINDOW
+        while (match := self._one.match(data, position)) is not None:
+            tokens.append(match[1])
+            position = match.end()
+            if size - position > _WORTH_SPLITTING and window:
+                # Split at what stands between two tokens, which begins where this one ends. A line
+                # break cannot be part of a JSON string: nothing inside one can look like that.
+                end = min(position + window, size)
+                first, *more = self._between.split(data[match.end(1) : end])
+                window *= 2
+                if first or len(more) < 2 or not _are_tokens(more[:-1]):
+                    window = 0
+                    continue
+                position = end - len(more.pop()) - self._head  # the last one may be cut off
+                tokens += more
+        return tokens, position
+
+
 @lru_cache(maxsize=128)
-def _plain_delta(index: int, kind: str) -> re.Pattern[bytes]:
-    """One whole event: a plain delta of the block ``index``. The API pads its JSON with spaces."""
-    delta, field = DELTAS[kind]
-    head = (
-        "event: content_block_delta\n"
-        f'data: {{"type":"content_block_delta","index":{index},"delta":{{"type":"{delta}","{field}":"'
-    )
-    return re.compile(re.escape(head.encode()) + _TOKEN + rb'" *\} *\}\n\n')
+def _plain_deltas(index: int, kind: str) -> PlainDeltas:
+    return PlainDeltas(index, kind)
+
+
+def _are_tokens(parts: list[bytes]) -> bool:
+    joined = b"\n".join(parts)
+    return joined.count(b"\n") == len(parts) - 1 and _TOKENS.fullmatch(joined) is not None
 
 
 class Block:
@@ -39,7 +87,7 @@ class Block:
 
     def __init__(self, kind: str, index: int) -> None:
         self.kind = kind
-        self.plain = _plain_delta(index, kind) if kind in DELTAS else None
+        self.plain = _plain_deltas(index, kind) if kind in DELTAS else None
         self.some = False  # anything was passed on
         self.tool = 0  # dense index of a tool call
         self.initial: dict[str, Any] = {}

@@ -15,11 +15,12 @@ def merge(usage: Usage, found: object) -> None:
     """
     if not isinstance(found, dict):
         return
-    usage.input_tokens = _count(found.get("input_tokens"), usage.input_tokens)
-    usage.output_tokens = _count(found.get("output_tokens"), usage.output_tokens)
-    usage.cache_read_tokens = _count(found.get("cache_read_input_tokens"), usage.cache_read_tokens)
-    written = _count(found.get("cache_creation_input_tokens"), usage.cache_write_tokens)
-    split = found.get("cache_creation")
+    get = found.get
+    usage.input_tokens = _count(get("input_tokens"), usage.input_tokens)
+    usage.output_tokens = _count(get("output_tokens"), usage.output_tokens)
+    usage.cache_read_tokens = _count(get("cache_read_input_tokens"), usage.cache_read_tokens)
+    written = _count(get("cache_creation_input_tokens"), usage.cache_write_tokens)
+    split = get("cache_creation")
     if isinstance(split, dict):
         usage.cache_write_1h_tokens = _count(
             split.get("ephemeral_1h_input_tokens"), usage.cache_write_1h_tokens
@@ -27,15 +28,13 @@ def merge(usage: Usage, found: object) -> None:
     # The split may be absent, or older than the total; the total is what is billed.
     usage.cache_write_1h_tokens = min(usage.cache_write_1h_tokens, written)
     usage.cache_write_5m_tokens = written - usage.cache_write_1h_tokens
-    details = found.get("output_tokens_details")
+    details = get("output_tokens_details")
     if isinstance(details, dict):
         usage.reasoning_tokens = _count(details.get("thinking_tokens"), usage.reasoning_tokens)
 
 
 def _count(value: object, otherwise: int) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    return otherwise
+    return value if type(value) is int and value >= 0 else otherwise  # a bool is no figure
 
 
 def to_openai(usage: Usage) -> dict[str, Any]:
