@@ -16,7 +16,8 @@ from .errors import ProtocolError
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
-_REGULAR = re.compile(rb"event: ([^\r\n]++)\ndata: ([^\r\n]++)\n\n")
+#: A carriage return in the data ends a line too, but a dot is much faster than a class of characters.
+_REGULAR = re.compile(rb"event: ([^\r\n]++)\ndata: (.++)\n\n")
 
 
 class Event(NamedTuple):
@@ -63,7 +64,7 @@ class SseParser:
         """The event at ``position`` of ``data``, if the parser is idle and all of one stands there in
         the usual form: ``match[1]`` is its name, ``match[2]`` its data. It is then taken: go on behind
         ``match.end()``. Raises ``ProtocolError`` on one too large."""
-        if not self.idle or (match := _REGULAR.match(data, position)) is None:
+        if not self.idle or (match := _REGULAR.match(data, position)) is None or b"\r" in match[2]:
             return None
         self._at_start = False
         if match.end() - position > self._limit:
