@@ -18,12 +18,17 @@ class ChatReply(Protocol):
     #: The upstream's own name of the model that answers.
     model: str
     usage: Usage
-    finish_reason: str | None
-    #: ``time.perf_counter()`` at the first content (text, thinking or tool call); None before.
-    first_token_at: float | None
     #: Request parameters that were left out because this model refuses them, in request order.
     dropped: tuple[str, ...]
     upstream_request_id: str | None
+
+    @property
+    def finish_reason(self) -> str | None: ...
+
+    @property
+    def first_token_at(self) -> float | None:
+        """``time.perf_counter()`` at the first content (text, thinking or tool call); None before."""
+        ...
 
     def sse(self) -> AsyncIterator[bytes]:
         """Chat-completion chunks as SSE bytes: one item per upstream read, never one per event,

@@ -22,6 +22,11 @@ DRAIN_SECONDS = 0.5
 class ByteSource(Protocol):
     """Anthropic server-sent events as bytes, cut anywhere. ``HttpResponse`` is one."""
 
+    @property
+    def ended(self) -> bool:
+        """True when it is known, without waiting, that everything was read."""
+        ...
+
     async def read_some(self) -> bytes:
         """At least one byte; ``b""`` at the end. Raises ``ProviderError``."""
         ...
@@ -43,8 +48,6 @@ class AnthropicReply:
         "_streaming",
         "_translator",
         "dropped",
-        "finish_reason",
-        "first_token_at",
         "model",
         "provider",
         "upstream_request_id",
@@ -69,19 +72,24 @@ class AnthropicReply:
         self.dropped = request.dropped
         self.model: str = request.body["model"]
         self.usage = Usage()
-        self.finish_reason: str | None = None
-        self.first_token_at: float | None = None
         self._head: list[bytes] = []  # what start() has read, in case the other form is asked for
-        self._ready: list[bytes] = []
+        self._ready: list[bytes] = []  # what it has translated
         self._translator = self._new_translator(streaming)
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._translator.finish_reason
+
+    @property
+    def first_token_at(self) -> float | None:
+        return self._translator.first_token_at
 
     async def start(self) -> None:
         """Wait for ``message_start``. Raises ``ProviderError`` for a failure before any content."""
         translator = self._translator
         try:
             while not translator.started and translator.failure is None:
-                if piece := await self._read(self._head):
-                    self._ready.append(piece)
+                self._head.append(await self._read())
             if translator.failure is not None and translator.first_token_at is None:
                 raise translator.failure
         except BaseException:
@@ -91,32 +99,36 @@ class AnthropicReply:
 
     async def sse(self) -> AsyncIterator[bytes]:
         """See :class:`~providers.base.ChatReply`."""
-        self._prepare(streaming=True)
-        piece = b"".join(self._ready)
-        self._ready.clear()
+        ready = b"".join(self._prepare(streaming=True))
+        translator = self._translator
+        read, feed = self._source.read_some, translator.feed
         try:
-            while True:
-                if piece:
+            if ready:
+                yield ready
+            # Failures are looked at last: what was understood before one is the client's.
+            while not translator.done and translator.failure is None:
+                if not (data := await read()):
+                    translator.end()
+                elif piece := feed(data):
                     yield piece
-                # Only now: what was understood before a failure is the client's.
-                if self._finished():
-                    break
-                piece = await self._read()
-            await self._drain()
+            await self._finish()
+        except ProviderError as error:
+            self._sign(error)
+            raise
         finally:
             await self.aclose()
 
     async def completion(self) -> dict[str, Any]:
         """See :class:`~providers.base.ChatReply`."""
         self._prepare(streaming=False)
+        translator = self._translator
         try:
-            while not self._finished():
+            while not translator.done and translator.failure is None:
                 await self._read()
-            result = self._translator.completion()
-            await self._drain()
+            await self._finish()
+            return translator.completion()
         finally:
             await self.aclose()
-        return result
 
     async def aclose(self) -> None:
         """See :class:`~providers.base.ChatReply`."""
@@ -133,44 +145,41 @@ class AnthropicReply:
             request_id=self.upstream_request_id,
         )
 
-    def _prepare(self, *, streaming: bool) -> None:
-        """Let go of the head, or read it again if the answer is wanted in the other form."""
+    def _prepare(self, *, streaming: bool) -> list[bytes]:
+        """What start() has translated; translated again if the answer is wanted in the other form."""
+        ready, head = self._ready, self._head
+        self._ready, self._head = [], []
         if streaming != self._streaming:
+            first_token_at = self.first_token_at
             self._translator = self._new_translator(streaming)
-            self._ready = [self._translator.feed(data) for data in self._head]
-        self._head.clear()
-        self._note()
+            self._translator.first_token_at = first_token_at
+            ready = [self._translator.feed(data) for data in head]
+        return ready
 
-    async def _read(self, keep: list[bytes] | None = None) -> bytes:
+    async def _read(self) -> bytes:
         """Translate one read of the upstream; failures of the stream stay in the translator."""
         try:
             data = await self._source.read_some()
         except ProviderError as error:
-            error.provider = error.provider or self.provider
-            error.upstream_request_id = error.upstream_request_id or self.upstream_request_id
+            self._sign(error)
             raise
-        if not data:
+        if data:
+            self._ready.append(self._translator.feed(data))
+        else:
             self._translator.end()
-            return b""
-        if keep is not None:
-            keep.append(data)
-        piece = self._translator.feed(data)
-        self._note()
-        return piece
+        return data
 
-    def _note(self) -> None:
-        if self.first_token_at is None:
-            self.first_token_at = self._translator.first_token_at
-        self.finish_reason = self._translator.finish_reason
+    def _sign(self, error: ProviderError) -> None:
+        error.provider = error.provider or self.provider
+        error.upstream_request_id = error.upstream_request_id or self.upstream_request_id
 
-    def _finished(self) -> bool:
-        """True behind ``message_stop``. Raises the failure that ended the answer before it."""
+    async def _finish(self) -> None:
+        """Behind the last event: raise the failure that ended the answer, or read the end of the body,
+        so that the connection goes back to the pool."""
         if self._translator.failure is not None:
             raise self._translator.failure
-        return self._translator.done
-
-    async def _drain(self) -> None:
-        """Read the end of the body, so that the connection goes back to the pool."""
+        if self._source.ended:
+            return  # as a rule it came along
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while await self._source.read_some():

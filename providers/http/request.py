@@ -104,19 +104,28 @@ def check(method: str, url: str, headers: Sequence[Header]) -> None:
 
 def serialise(method: str, target: Target, headers: Sequence[Header], length: int) -> bytes:
     """The request head, up to and including the empty line. Raises ``ValueError``."""
+    # A tuple cannot change, so it is checked once; a request of its own headers gives a list.
+    begin = _known_beginning if type(headers) is tuple else _beginning
+    if length or method in _WITH_LENGTH:
+        return begin(method, target.line, headers) + b"Content-Length: %d\r\n\r\n" % length
+    return begin(method, target.line, headers) + b"\r\n"
+
+
+def _beginning(method: str, line: bytes, headers: Sequence[Header]) -> bytes:
     if method not in _known_methods:
         check_method(method)
-    lines = [method.encode() + target.line]
+    lines = [method.encode() + line]
     for name, value in headers:
         if name not in _known_names:
             check_name(name)
         lines.append(name + b": " + value)
-    if length or method in _WITH_LENGTH:
-        lines.append(b"Content-Length: %d" % length)
-    lines.append(b"\r\n")
+    lines.append(b"")
     head = b"\r\n".join(lines)
     # One look at the joined bytes instead of three at each value: every line break is accounted for.
-    breaks = len(lines) + 1
+    breaks = len(lines)
     if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
         raise ValueError("CR, LF or NUL in a header value")
     return head
+
+
+_known_beginning = lru_cache(maxsize=64)(_beginning)

@@ -148,27 +148,43 @@ class EngineResponse:
 
     # -- waiting ------------------------------------------------------------------------------------
 
-    async def wait(self, seconds: float, stage: str) -> None:
-        """Sleep until :meth:`wake`, for ``seconds`` at most. Cancelled: the connection is dropped."""
-        connection = self.connection
-        if connection is None:
-            return
+    def park(self, seconds: float, stage: str) -> asyncio.Future[None]:
+        """What to await until :meth:`wake`, for ``seconds`` at most, while there is a connection. Call
+        :meth:`unpark` behind it, whatever happened, and :meth:`abandon` when it was cancelled.
+
+        Not a coroutine of its own: this is on the way of every event that arrives by itself.
+        """
         if self._waiter is not None:
             raise RuntimeError("another task is already reading this response")
+        connection = self.connection
+        assert connection is not None
+        loop = connection.loop
         self._stage = stage
-        due = connection.loop.time() + seconds
-        self.due = due = min(due, self._total_at)
+        due = loop.time() + seconds
+        if due > self._total_at:
+            due = self._total_at
+        self.due = due
         if due < connection.timer_at:
             connection.arm(due)
-        self._waiter = waiter = connection.loop.create_future()
+        self._waiter = waiter = loop.create_future()
+        return waiter
+
+    def unpark(self) -> None:
+        self._waiter = None
+        self.due = self._total_at
+
+    async def wait(self, seconds: float, stage: str) -> None:
+        """Sleep until :meth:`wake`, for ``seconds`` at most. Cancelled: the connection is dropped."""
+        if self.connection is None:
+            return
+        waiter = self.park(seconds, stage)
         try:
             await waiter
         except BaseException:
             self.abandon()
             raise
         finally:
-            self._waiter = None
-            self.due = self._total_at
+            self.unpark()
 
     async def wait_for_head(self, seconds: float) -> None:
         while not self.status:
@@ -189,9 +205,13 @@ class EngineResponse:
                 return value
         return None
 
+    @property
+    def ended(self) -> bool:
+        return self.connection is None and self._error is None and not self.chunks
+
     async def read_some(self) -> bytes:
+        chunks = self.chunks
         while True:
-            chunks = self.chunks
             connection = self.connection
             if chunks:
                 data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -203,7 +223,14 @@ class EngineResponse:
                 raise self._error.with_traceback(None)
             if connection is None:
                 return b""
-            await self.wait(self._idle, "idle")
+            waiter = self.park(self._idle, "idle")
+            try:
+                await waiter
+            except BaseException:
+                self.abandon()
+                raise
+            finally:
+                self.unpark()
 
     async def read(self, limit: int = _DEFAULT_READ_LIMIT) -> bytes:
         parts: list[bytes] = []

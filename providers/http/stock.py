@@ -117,6 +117,10 @@ class StockResponse:
                 return value
         return None
 
+    @property
+    def ended(self) -> bool:
+        return self._ended and self._error is None
+
     async def read_some(self) -> bytes:
         if self._error is not None:
             raise self._error

@@ -32,6 +32,11 @@ class HttpResponse(Protocol):
         """The first value of ``name`` (lower case), or None."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """True when it is known, without waiting, that the body is complete and was read to its end."""
+        ...
+
     async def read_some(self) -> bytes:
         """Everything that has arrived since the last call, at least one byte; ``b""`` at the end.
 
@@ -71,7 +76,8 @@ class HttpClient(Protocol):
         ``Host`` and ``Content-Length`` are set here. Raises ``Unreachable`` (stage ``dns``,
         ``connect``, ``tls``), ``Timeout`` (``connect``, ``first_byte``, ``total``),
         ``ProtocolError``. Redirects are never followed, the environment's proxies never used
-        by the engine. Cancelling the caller drops the connection at once.
+        by the engine. Cancelling the caller drops the connection at once. Headers that are the same
+        for every request are best given as one tuple: the engine remembers what they look like.
         """
         ...
 

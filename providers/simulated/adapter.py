@@ -111,6 +111,10 @@ class _Response:
     def header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.headers if key == name), None)
 
+    @property
+    def ended(self) -> bool:
+        return self._at >= len(self._pieces)
+
     async def read_some(self) -> bytes:
         if self._at >= len(self._pieces):
             return b""

@@ -24,6 +24,10 @@ class Scripted:
     def header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.headers if key == name), None)
 
+    @property
+    def ended(self) -> bool:
+        return False  # not known without reading
+
     async def read_some(self) -> bytes:
         read = self.left.pop(0) if self.left else b""
         if isinstance(read, ProviderError):

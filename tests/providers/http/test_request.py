@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.http.request import parse_url, serialise
+from providers.http.types import Header
 
 
 @pytest.mark.parametrize(
@@ -37,11 +38,16 @@ def test_a_broken_url_is_a_value_error(url: str) -> None:
 
 
 @given(
-    name=st.binary(max_size=8), value=st.binary(max_size=12), method=st.sampled_from(["GET", "POST", "X-Y"])
+    name=st.binary(max_size=8),
+    value=st.binary(max_size=12),
+    method=st.sampled_from(["GET", "POST", "X-Y"]),
+    kind=st.sampled_from([list, tuple]),
 )
-def test_no_header_can_add_a_line(name: bytes, value: bytes, method: str) -> None:
+def test_no_header_can_add_a_line(
+    name: bytes, value: bytes, method: str, kind: type[list[Header]] | type[tuple[Header, ...]]
+) -> None:
     try:
-        head = serialise(method, parse_url("http://e.test/p"), [(name, value)], 0)
+        head = serialise(method, parse_url("http://e.test/p"), kind([(name, value)]), 0)
     except ValueError:
         return
     lines = head.split(b"\r\n")
@@ -49,6 +55,15 @@ def test_no_header_can_add_a_line(name: bytes, value: bytes, method: str) -> Non
     fields = [line.partition(b": ")[0] for line in lines[1:-2]]
     assert fields == [b"Host", name, *([b"Content-Length"] if method == "POST" else [])]
     assert b"\n" not in head.replace(b"\r\n", b"")
+
+
+def test_headers_given_as_a_tuple_are_remembered_for_their_own_request_only() -> None:
+    here, there = parse_url("http://e.test/p"), parse_url("http://f.test/p")
+    for given_headers in (((b"x-a", b"1"),), ((b"x-a", b"2"),)):
+        for method, target, length in (("POST", here, 3), ("POST", there, 3), ("GET", here, 0), ("POST", here, 40)):
+            listed = serialise(method, target, list(given_headers), length)
+            assert serialise(method, target, given_headers, length) == listed
+            assert serialise(method, target, given_headers, length) == listed
 
 
 def test_importing_the_engine_does_not_import_httpx() -> None:
