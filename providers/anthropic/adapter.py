@@ -7,6 +7,7 @@ the long silent connections that the API itself advises against
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -24,6 +25,8 @@ from .reply import AnthropicReply
 BASE_URL = "https://api.anthropic.com"
 USER_AGENT = "claude-gateway"
 _VERSION: Header = (b"anthropic-version", API_VERSION.encode())
+#: The usual ones, recognised without a closer look.
+_EVENT_STREAMS = frozenset({b"text/event-stream", b"text/event-stream; charset=utf-8"})
 #: Pages of 1,000 models; a list that goes on for longer is not a list of models.
 _MAX_PAGES = 10
 
@@ -51,9 +54,10 @@ class AnthropicProvider:
         self._messages_url = f"{base}/v1/messages"
         self._models_url = f"{base}/v1/models?limit=1000"
         common: list[Header] = [(b"x-api-key", api_key.encode()), (b"user-agent", user_agent.encode())]
-        self._get_headers = [*common, _VERSION, (b"accept", b"application/json")]
-        self._pass_headers = [*common, (b"content-type", b"application/json")]
-        self._post_headers = [*self._pass_headers, _VERSION, (b"accept", b"text/event-stream")]
+        # Tuples, so that the client need not look at them again.
+        self._get_headers = (*common, _VERSION, (b"accept", b"application/json"))
+        self._pass_headers = (*common, (b"content-type", b"application/json"))
+        self._post_headers = (*self._pass_headers, _VERSION, (b"accept", b"text/event-stream"))
         # Pseudonyms of users stay the same while the key does, and mean nothing to anybody else.
         user_key = sha256(b"gateway-user:" + api_key.encode()).digest()
         self._options = Options(user_key=user_key, default_max_tokens=default_max_tokens)
@@ -68,6 +72,12 @@ class AnthropicProvider:
             options=self._options,
         )
         response = await self._request("POST", self._messages_url, self._post_headers, request.encode())
+        if response.status != 200 or response.header(b"content-type") not in _EVENT_STREAMS:
+            try:
+                await self._check(response, b"text/event-stream")
+            except BaseException:
+                await response.aclose()
+                raise
         request_id = response.header(b"request-id")
         reply = AnthropicReply(
             response,
@@ -77,11 +87,6 @@ class AnthropicProvider:
             provider=self.name,
             upstream_request_id=request_id.decode("latin-1") if request_id else None,
         )
-        try:
-            await self._check(response, b"text/event-stream")
-        except BaseException:
-            await response.aclose()
-            raise
         await reply.start()
         return reply
 
@@ -123,7 +128,9 @@ class AnthropicProvider:
         """See :class:`~providers.base.Provider`."""
         await self._client.aclose()
 
-    async def _request(self, method: str, url: str, headers: list[Header], body: bytes = b"") -> HttpResponse:
+    async def _request(
+        self, method: str, url: str, headers: Sequence[Header], body: bytes = b""
+    ) -> HttpResponse:
         try:
             return await self._client.request(
                 method, url, headers=headers, body=body, timeouts=self._timeouts

@@ -40,8 +40,7 @@ def limit(tools: list[Block], system: list[Block], messages: list[dict[str, Any]
     """
     marked = [block for block in tools if "cache_control" in block]
     marked += [block for block in system if "cache_control" in block]
-    for message in messages:
-        marked += [block for block in message["content"] if "cache_control" in block]
+    marked += [block for message in messages for block in message["content"] if "cache_control" in block]
     surplus = marked[1 : len(marked) - MAX_MARKERS + 1] if len(marked) > MAX_MARKERS else []
     for block in surplus:
         del block["cache_control"]

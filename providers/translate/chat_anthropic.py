@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -78,8 +78,10 @@ class ReplyShape:
     json_object: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class AnthropicRequest:
+_PLAIN_REPLY = ReplyShape()
+
+
+class AnthropicRequest(NamedTuple):
     """``body`` is the Messages request (always streaming), ``dropped`` names what was left out."""
 
     body: dict[str, Any]
@@ -118,7 +120,8 @@ def to_anthropic(
     if not messages:
         raise _check.invalid("messages", "`messages` is empty.")
     for index, message in enumerate(messages):
-        talk.add(message, f"messages.{index}")
+        if not talk.add_text(message):
+            talk.add(message, f"messages.{index}")
 
     forced = choice.wire is not None and choice.wire["type"] in ("any", "tool")
     thinking = params.read_thinking(body, can, no_budget=forced or talk.answers_tools)
@@ -166,17 +169,16 @@ def to_anthropic(
         "service_tier": tier_dropped,
         "cache_control": cache_control.limit(listed, talk.system, talk.messages),
     }
-    return AnthropicRequest(
-        out,
-        _dropped(body, lost),
-        ReplyShape(
+    reply = _PLAIN_REPLY
+    if include_usage or shape.json_object or given.by_name or names.original:
+        reply = ReplyShape(
             tool_names=names.original,
             custom_tools=frozenset(map(names.wire, given.custom)),
             legacy_functions=given.legacy,
             include_usage=include_usage,
             json_object=shape.json_object,
-        ),
-    )
+        )
+    return AnthropicRequest(out, _dropped(body, lost), reply)
 
 
 def _check_single(body: Mapping[str, Any]) -> None:
@@ -215,6 +217,8 @@ def _service_tier(body: Mapping[str, Any], out: dict[str, Any]) -> bool:
 
 
 def _dropped(body: Mapping[str, Any], lost: Mapping[str, bool]) -> tuple[str, ...]:
+    if _USED.issuperset(body) and True not in lost.values():
+        return ()
     named = [
         name
         for name, value in body.items()

@@ -9,14 +9,12 @@ longer conversation begins with the bytes of the shorter one, its last turn asid
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from . import _check, content
 from ._check import Block
 from .cache_control import marker
+from .calls import Call, name_of, named_call, optional_text, shaped_call
 from .names import CallIds, ToolNames
 
 #: Turns that the API demands and the caller has not written.
@@ -25,17 +23,6 @@ END_TURN = "Continue."
 MISSING_RESULT = "No result was recorded for this tool call."
 
 Turn = dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Call:
-    """A tool call of the last assistant turn. ``original``: the caller's id, "" if it gave none."""
-
-    original: str
-    name: str
-    arguments: Block
-    mark: Block | None = None
-    wire: str = ""
 
 
 class Conversation:
@@ -51,9 +38,9 @@ class Conversation:
         self._system_turns = system_turns
         self._ids = CallIds()
         self._leading = True
-        self._calls: list[_Call] = []
-        self._by_id: dict[str, deque[_Call]] = {}
-        self._by_name: dict[str, deque[_Call]] = {}
+        self._calls: list[Call] = []
+        self._by_id: dict[str, deque[Call]] = {}
+        self._by_name: dict[str, deque[Call]] = {}
         self._results: dict[str, Block] = {}
         self._rest: list[Block] = []
         self._notes: list[Block] = []  # system messages since the last user content
@@ -62,6 +49,29 @@ class Conversation:
     def answers_tools(self) -> bool:
         """True when the conversation so far ends in the middle of a tool loop."""
         return bool(self._calls)
+
+    def add_text(self, message: object) -> bool:
+        """The next message, if it is the usual kind: a role, a text and nothing else. What follows is
+        what :meth:`add` does with it, without the questions whose answers are known."""
+        if type(message) is not dict or len(message) != 2:
+            return False
+        role, text = message.get("role"), message.get("content")
+        if type(text) is not str or role not in ("user", "assistant", "system", "developer"):
+            return False
+        block = content.text_block(text)
+        if role == "user":
+            self._leading = False
+            if block is not None:
+                if self._notes:
+                    self._remind()
+                self._rest.append(block)
+        elif role == "assistant":
+            self._leading = False
+            if block is not None:
+                self._assistant_turn().append(block)
+        elif block is not None:
+            (self.system if self._leading else self._notes).append(block)
+        return True
 
     def add(self, message: object, at: str) -> None:
         """The next message, which stands at the path ``at``. Raises ``BadRequest``."""
@@ -118,12 +128,12 @@ class Conversation:
 
     def _add_assistant(self, message: Block, at: str) -> None:
         body = message.get("content")
-        calls: list[_Call] = []
+        calls: list[Call] = []
         blocks: list[Block] = []
         if isinstance(body, list):
             for part, kind, place in content.parts(body, f"{at}.content"):
                 if kind == "tool_use":
-                    calls.append(_shaped_call(part, place))
+                    calls.append(shaped_call(part, place))
                 elif (block := content.plain_block(part, kind, place)) is not None:
                     blocks.append(block)
         elif body is not None:
@@ -133,7 +143,7 @@ class Conversation:
         if message.get("tool_calls") is not None:
             calls += self._tool_calls(message["tool_calls"], f"{at}.tool_calls")
         if message.get("function_call") is not None:
-            calls.append(_named_call(message["function_call"], f"{at}.function_call", frozenset()))
+            calls.append(named_call(message["function_call"], f"{at}.function_call", frozenset()))
         if not blocks and not calls:
             return
         turn = self._assistant_turn()
@@ -142,7 +152,7 @@ class Conversation:
             turn.append(self._use(call))
         _mark_last(turn, message, at)
 
-    def _tool_calls(self, value: object, at: str) -> list[_Call]:
+    def _tool_calls(self, value: object, at: str) -> list[Call]:
         calls = []
         for index, item in enumerate(_check.array(value, at)):
             place = f"{at}.{index}"
@@ -150,15 +160,15 @@ class Conversation:
             if holder.get("type") == "custom":
                 custom = _check.obj(holder.get("custom"), f"{place}.custom")
                 given = _check.text(custom.get("input"), f"{place}.custom.input")
-                call = _Call("", _name(custom, f"{place}.custom"), {"input": given})
+                call = Call("", name_of(custom, f"{place}.custom"), {"input": given})
             else:
-                call = _named_call(holder.get("function"), f"{place}.function", self._custom)
-            call.original = _optional_text(holder.get("id"), f"{place}.id")
+                call = named_call(holder.get("function"), f"{place}.function", self._custom)
+            call.original = optional_text(holder.get("id"), f"{place}.id")
             call.mark = marker(holder, place)
             calls.append(call)
         return calls
 
-    def _use(self, call: _Call) -> Block:
+    def _use(self, call: Call) -> Block:
         """The ``tool_use`` block of a new call, which from now on waits for its result."""
         self.called.setdefault(call.name)
         call.wire = self._ids.allocate(call.original)
@@ -175,7 +185,7 @@ class Conversation:
             use["cache_control"] = call.mark
         return use
 
-    def _add_result(self, waiting: deque[_Call] | None, message: Block, at: str) -> None:
+    def _add_result(self, waiting: deque[Call] | None, message: Block, at: str) -> None:
         """The result of the first waiting call. One that nobody asked for, or a second one, is dropped."""
         body = message.get("content")
         blocks = content.user_blocks(body, f"{at}.content")
@@ -227,7 +237,7 @@ class Conversation:
         self._notes = []
 
 
-def _missing(call: _Call) -> Block:
+def _missing(call: Call) -> Block:
     return {"type": "tool_result", "tool_use_id": call.wire, "content": MISSING_RESULT, "is_error": True}
 
 
@@ -253,43 +263,3 @@ def _strip_end(turn: Turn) -> None:
     last = turn["content"][-1]
     if last["type"] == "text":
         turn["content"][-1] = {**last, "text": last["text"].rstrip()}
-
-
-def _optional_text(value: object, at: str) -> str:
-    return "" if value is None else _check.text(value, at)
-
-
-def _name(holder: Block, at: str) -> str:
-    name = _check.text(holder.get("name"), f"{at}.name")
-    if not name:
-        raise _check.invalid(f"{at}.name", f"`{at}.name` is empty.")
-    return name
-
-
-def _named_call(value: object, at: str, custom: frozenset[str]) -> _Call:
-    """A ``{name, arguments}`` object."""
-    function = _check.obj(value, at)
-    name = _name(function, at)
-    arguments = function.get("arguments")
-    if isinstance(arguments, dict):
-        return _Call("", name, arguments)
-    given = _optional_text(arguments, f"{at}.arguments")
-    return _Call("", name, {"input": given} if name in custom else parse_arguments(given))
-
-
-def _shaped_call(part: Block, at: str) -> _Call:
-    """An Anthropic-shaped ``tool_use`` part."""
-    given = part.get("input")
-    arguments = {} if given is None else _check.obj(given, f"{at}.input")
-    return _Call(_check.text(part.get("id"), f"{at}.id"), _name(part, at), arguments, marker(part, at))
-
-
-def parse_arguments(arguments: str) -> dict[str, Any]:
-    """The object in ``arguments``; ``{"_raw": arguments}`` when there is none (models do write such)."""
-    if not arguments or arguments.isspace():
-        return {}
-    try:
-        parsed = orjson.loads(arguments)
-    except ValueError:
-        return {"_raw": arguments}
-    return parsed if isinstance(parsed, dict) else {"_raw": arguments}

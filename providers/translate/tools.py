@@ -40,6 +40,8 @@ def read_tools(body: Any, names: ToolNames, *, strict: bool) -> Tools:
     ``strict``: the model enforces schemas, so that ``strict: true`` may be passed on.
     """
     tools = Tools()
+    if body.get("tools") is None and body.get("functions") is None:
+        return tools
     custom: set[str] = set()
     for index, item in enumerate(_listed(body, "tools")):
         at = f"tools.{index}"

@@ -60,7 +60,12 @@ def test_no_header_can_add_a_line(
 def test_headers_given_as_a_tuple_are_remembered_for_their_own_request_only() -> None:
     here, there = parse_url("http://e.test/p"), parse_url("http://f.test/p")
     for given_headers in (((b"x-a", b"1"),), ((b"x-a", b"2"),)):
-        for method, target, length in (("POST", here, 3), ("POST", there, 3), ("GET", here, 0), ("POST", here, 40)):
+        for method, target, length in (
+            ("POST", here, 3),
+            ("POST", there, 3),
+            ("GET", here, 0),
+            ("POST", here, 40),
+        ):
             listed = serialise(method, target, list(given_headers), length)
             assert serialise(method, target, given_headers, length) == listed
             assert serialise(method, target, given_headers, length) == listed

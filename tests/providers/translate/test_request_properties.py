@@ -120,3 +120,19 @@ def _before_last_turn(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _added(block: dict[str, Any]) -> bool:
     return block.get("text") == END_TURN or block.get("content") == MISSING_RESULT
+
+
+@settings(max_examples=60)
+@given(body=requests(), info=MODELS)
+def test_messages_of_plain_text_are_translated_like_those_that_say_more(
+    body: dict[str, Any], info: ModelInfo
+) -> None:
+    wordy = {**body, "messages": [{**message, "name": None} for message in body["messages"]]}
+    assert _outcome(wordy, info) == _outcome(body, info)
+
+
+def _outcome(body: dict[str, Any], info: ModelInfo) -> Any:
+    try:
+        return to_anthropic(body, model=info.id, info=info)
+    except BadRequest as refused:
+        return refused.message
