@@ -2,7 +2,7 @@
 
     GATEWAY_API_KEY=… locust -f perf/locustfile.py --headless -u 20 -t 15s -H http://127.0.0.1:8080
 
-Environment: ``GATEWAY_API_KEY`` (required), ``GATEWAY_HOST`` (when ``-H`` is not given),
+Environment: ``GATEWAY_API_KEY`` (required), ``GATEWAY_URL`` (when ``-H`` is not given),
 ``LOCUST_MODEL`` (default ``claude-opus-4-6``). A task fails when the answer is not what it should be,
 not merely when the status is 500; raise ``RATE_LIMIT_RPM`` on the gateway, or its 429s are failures too.
 """
@@ -39,7 +39,7 @@ class Wrong(Exception):
 class Client(HttpUser):
     """Somebody who chats; about three requests a second."""
 
-    host = os.environ.get("GATEWAY_HOST", "http://127.0.0.1:8080")
+    host = os.environ.get("GATEWAY_URL", "http://127.0.0.1:8080")
     wait_time = between(0.1, 0.5)
 
     def on_start(self) -> None:
@@ -76,7 +76,7 @@ class Client(HttpUser):
         with self.client.get("/v1/models", catch_response=True, name="models") as response:
             listed = orjson.loads(response.content or b"{}").get("data") or []
             if not any(model["id"].startswith("claude-") for model in listed):
-                response.failure(f"{response.status_code}: no Claude in {response.content[:200]!r}")
+                response.failure(f"{response.status_code}: no Claude in {(response.content or b"")[:200]!r}")
 
     @task(2)
     def health(self) -> None:
@@ -101,7 +101,7 @@ class Client(HttpUser):
                     response.success()
                 else:
                     response.failure(
-                        f"{response.status_code} instead of {status}: {response.content[:200]!r}"
+                        f"{response.status_code} instead of {status}: {(response.content or b"")[:200]!r}"
                     )
 
     @task(1)
@@ -130,7 +130,7 @@ class Client(HttpUser):
             name=name,
         ) as response:
             if response.status_code != 200:
-                response.failure(f"{response.status_code}: {response.content[:200]!r}")
+                response.failure(f"{response.status_code}: {(response.content or b"")[:200]!r}")
                 raise Wrong(f"{name}: {response.status_code}")
             answer: dict[str, Any] = orjson.loads(response.content)
         return answer
