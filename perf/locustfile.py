@@ -76,7 +76,7 @@ class Client(HttpUser):
         with self.client.get("/v1/models", catch_response=True, name="models") as response:
             listed = orjson.loads(response.content or b"{}").get("data") or []
             if not any(model["id"].startswith("claude-") for model in listed):
-                response.failure(f"{response.status_code}: no Claude in {(response.content or b"")[:200]!r}")
+                response.failure(f"{response.status_code}: no Claude in {(response.content or b'')[:200]!r}")
 
     @task(2)
     def health(self) -> None:
@@ -101,7 +101,7 @@ class Client(HttpUser):
                     response.success()
                 else:
                     response.failure(
-                        f"{response.status_code} instead of {status}: {(response.content or b"")[:200]!r}"
+                        f"{response.status_code} instead of {status}: {(response.content or b'')[:200]!r}"
                     )
 
     @task(1)
@@ -130,7 +130,7 @@ class Client(HttpUser):
             name=name,
         ) as response:
             if response.status_code != 200:
-                response.failure(f"{response.status_code}: {(response.content or b"")[:200]!r}")
+                response.failure(f"{response.status_code}: {(response.content or b'')[:200]!r}")
                 raise Wrong(f"{name}: {response.status_code}")
             answer: dict[str, Any] = orjson.loads(response.content)
         return answer
