@@ -11,7 +11,9 @@ shaped differently is parsed.
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -19,24 +21,15 @@ import orjson
 from ..errors import ProtocolError, ProviderError
 from ..sse import SseParser
 from ..types import Usage
+from . import _event
 from . import usage as usages
+from ._event import Malformed
 from .anthropic_errors import from_event
 from .chat_anthropic import ReplyShape
 from .chunks import ChunkWriter, CompletionWriter, Writer, escaped, unescaped
 from .deltas import DELTAS, Block, PlainDeltas, valid_utf8
 from .fences import FenceStripper
 from .unwrap import InputUnwrapper
-
-FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-    # Only server tools pause, and a chat request cannot declare any; there is nothing to continue.
-    "pause_turn": "stop",
-}
 
 
 class ChatTranslator:
@@ -50,6 +43,7 @@ class ChatTranslator:
         "_blocks",
         "_calls",
         "_details",
+        "_express",
         "_fence",
         "_model",
         "_open",
@@ -90,6 +84,8 @@ class ChatTranslator:
         )
         self._blocks: dict[int, Block] = {}
         self._open: Block | None = None  # the block that deltas are likely to be for
+        # How to recognise a read that is one plain delta of text, as they arrive from a model at work.
+        self._express: Callable[[bytes], re.Match[bytes] | None] | None = None
         self._calls = 0
         self._stop_reason: str | None = None
         self._details: dict[str, Any] = {}
@@ -106,10 +102,18 @@ class ChatTranslator:
         """The chunks that ``data`` completes; ``b""`` for none, and always when assembling."""
         if self.done or self.failure is not None:
             return b""
+        if (express := self._express) is not None and self._sse.idle:
+            match = express(data)
+            if match is not None and (token := match[1]) and token.isascii():
+                if self.first_token_at is None:
+                    self.first_token_at = time.perf_counter()
+                return self._writer.token(token)
         try:
             self._consume(data)
         except ProviderError as failure:
             self.failure = failure
+        except Malformed as what:
+            self.failure = self._malformed(str(what))
         return self._writer.take()
 
     def end(self) -> None:
@@ -156,7 +160,7 @@ class ChatTranslator:
             if passed:
                 self._pass(block, passed)
             if valid < len(tokens):
-                raise self._malformed("an event that is not JSON")
+                raise Malformed("an event that is not JSON")
         return end
 
     def _pass(self, block: Block, tokens: list[bytes]) -> None:
@@ -186,9 +190,9 @@ class ChatTranslator:
         try:
             body = orjson.loads(data)
         except ValueError:
-            raise self._malformed("an event that is not JSON") from None
+            raise Malformed("an event that is not JSON") from None
         if not isinstance(body, dict):
-            raise self._malformed("an event that is not an object")
+            raise Malformed("an event that is not an object")
         kind = body.get("type")
         if kind == "error" or name == b"error":
             raise from_event(body.get("error"), provider=self._provider, request_id=self._request_id)
@@ -207,18 +211,18 @@ class ChatTranslator:
         # Anything else is an event of tomorrow: the API promises only that more may come.
 
     def _message_start(self, body: dict[str, Any]) -> None:
-        message = self._object(body, "message")
+        message = _event.obj(body, "message")
         if self.started:
-            raise self._malformed("a second message_start")
+            raise Malformed("a second message_start")
         self.started = True
-        self.upstream_model = self._string(message, "model")
+        self.upstream_model = _event.text(message, "model")
         usages.merge(self.usage, message.get("usage"))
-        message_id = self._string(message, "id").removeprefix("msg_")
+        message_id = _event.text(message, "id").removeprefix("msg_")
         self._writer.start(f"chatcmpl-{message_id}", int(time.time()), self._model)
 
     def _block_start(self, body: dict[str, Any]) -> None:
         index = self._new_index(body)
-        shell = self._object(body, "content_block")
+        shell = _event.obj(body, "content_block")
         kind = shell.get("type")
         if kind == "tool_use":
             block = self._call(shell, index)
@@ -226,19 +230,20 @@ class ChatTranslator:
             shown = kind if isinstance(kind, str) and kind in ("text", "thinking") else None
             block = Block(shown or "ignored", index)
             if shown is not None and shell.get(shown):
-                self._pass(block, [escaped(self._string(shell, shown))])
+                self._pass(block, [escaped(_event.text(shell, shown))])
         self._blocks[index] = self._open = block
+        self._express = block.plain.only if block.plain and kind == "text" and self._fence is None else None
 
     def _call(self, shell: dict[str, Any], index: int) -> Block:
         block = Block("tool", index)
         block.tool = self._calls
         self._calls += 1
-        name = self._string(shell, "name")
+        name = _event.text(shell, "name")
         if name in self._shape.custom_tools:
             block.unwrap = InputUnwrapper()
         given = shell.get("input")
         block.initial = given if isinstance(given, dict) else {}
-        call_id = self._string(shell, "id")
+        call_id = _event.text(shell, "id")
         if self.first_token_at is None:
             self.first_token_at = time.perf_counter()
         original = self._shape.tool_names.get(name, name)
@@ -247,18 +252,18 @@ class ChatTranslator:
 
     def _block_delta(self, body: dict[str, Any]) -> None:
         block = self._block(body)
-        delta = self._object(body, "delta")
+        delta = _event.obj(body, "delta")
         expected = DELTAS.get(block.kind)
         if expected is None or delta.get("type") != expected[0]:
             return  # signatures, citations, and everything of an ignored block
-        if text := self._string(delta, expected[1]):
+        if text := _event.text(delta, expected[1]):
             self._pass(block, [escaped(text)])
 
     def _block_stop(self, body: dict[str, Any]) -> None:
         block = self._block(body)
         del self._blocks[body["index"]]
         if block is self._open:
-            self._open = None
+            self._open = self._express = None
         if block.kind != "tool":
             return
         if not block.some and (block.initial or block.unwrap is None):
@@ -268,7 +273,7 @@ class ChatTranslator:
             self._writer.arguments(block.tool, (rest,), custom=True)
 
     def _message_delta(self, body: dict[str, Any]) -> None:
-        delta = self._object(body, "delta")
+        delta = _event.obj(body, "delta")
         reason = delta.get("stop_reason")
         if isinstance(reason, str):
             self._stop_reason = reason
@@ -278,51 +283,32 @@ class ChatTranslator:
 
     def _message_stop(self) -> None:
         if not self.started:
-            raise self._malformed("a message_stop before its message_start")
+            raise Malformed("a message_stop before its message_start")
         if self._fence is not None and (rest := self._fence.close()):
             self._writer.text([escaped(rest)])
-        reason = FINISH_REASONS.get(self._stop_reason or "end_turn", "stop")
+        reason = _event.FINISH_REASONS.get(self._stop_reason or "end_turn", "stop")
         if reason == "content_filter":
-            self._writer.refusal(escaped(self._refusal()))
+            self._writer.refusal(escaped(_event.refusal(self._details)))
         elif reason == "tool_calls" and self._shape.legacy_functions:
             reason = "function_call"
         self.finish_reason = reason
         self._writer.finish(reason, self.usage)
         self.done = True
 
-    def _refusal(self) -> str:
-        explanation, category = self._details.get("explanation"), self._details.get("category")
-        if isinstance(explanation, str) and explanation:
-            return explanation
-        reason = f" ({category})" if isinstance(category, str) else ""
-        return f"The model declined to answer{reason}."
-
     def _new_index(self, body: dict[str, Any]) -> int:
         index = body.get("index")
         if not self.started:
-            raise self._malformed("content before its message_start")
+            raise Malformed("content before its message_start")
         if isinstance(index, bool) or not isinstance(index, int) or index < 0 or index in self._blocks:
-            raise self._malformed("a content block with a wrong index")
+            raise Malformed("a content block with a wrong index")
         return index
 
     def _block(self, body: dict[str, Any]) -> Block:
         index = body.get("index")
         block = self._blocks.get(index) if isinstance(index, int) else None
         if block is None:
-            raise self._malformed("an event of a content block that is not open")
+            raise Malformed("an event of a content block that is not open")
         return block
-
-    def _object(self, body: dict[str, Any], name: str) -> dict[str, Any]:
-        value = body.get(name)
-        if not isinstance(value, dict):
-            raise self._malformed(f"an event without its {name}")
-        return value
-
-    def _string(self, body: dict[str, Any], name: str) -> str:
-        value = body.get(name)
-        if not isinstance(value, str):
-            raise self._malformed(f"an event without its {name}")
-        return value
 
     def _malformed(self, what: str) -> ProtocolError:
         return self._error(f"The upstream sent {what}.", code="upstream_malformed")

@@ -31,6 +31,10 @@ class Writer(Protocol):
     """Where the state machine puts what it has understood. Tokens are never empty."""
 
     def start(self, completion_id: str, created: int, model: str) -> None: ...
+    def token(self, token: bytes) -> bytes:
+        """:meth:`text` of one token and :meth:`take` in one, when nothing else is waiting."""
+        ...
+
     def text(self, tokens: Sequence[bytes]) -> None: ...
     def reasoning(self, tokens: Sequence[bytes]) -> None: ...
     def refusal(self, token: bytes) -> None: ...
@@ -45,13 +49,14 @@ class Writer(Protocol):
 class ChunkWriter:
     """Chat-completion chunks as server-sent events, ending with ``data: [DONE]``."""
 
-    __slots__ = ("_head", "_include_usage", "_legacy", "_out", "_prefix", "_tail", "_templates")
+    __slots__ = ("_content", "_head", "_include_usage", "_legacy", "_out", "_prefix", "_tail", "_templates")
 
     def __init__(self, *, include_usage: bool, legacy: bool) -> None:
         self._include_usage = include_usage
         self._legacy = legacy
         self._out: list[bytes] = []
         self._prefix = b""
+        self._content = (b"", b"", b"")
         self._head = b""
         # With include_usage, every chunk but the last carries a null.
         null = b',"usage":null' if include_usage else b""
@@ -62,10 +67,16 @@ class ChunkWriter:
         fixed = {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model}
         self._prefix = b"data: " + orjson.dumps(fixed)[:-1] + b',"choices":['
         self._head = self._prefix + b'{"index":0,"delta":{'
+        self._content = self._template("content", 0)
         self._delta(b'"role":"assistant","content":""')
 
+    def token(self, token: bytes) -> bytes:
+        opening, _, closing = self._content
+        return opening + token + closing
+
     def text(self, tokens: Sequence[bytes]) -> None:
-        self._splice("content", 0, tokens)
+        opening, between, closing = self._content
+        self._out += (opening, between.join(tokens), closing)
 
     def reasoning(self, tokens: Sequence[bytes]) -> None:
         self._splice("reasoning_content", 0, tokens)
@@ -149,6 +160,10 @@ class CompletionWriter:
 
     def start(self, completion_id: str, created: int, model: str) -> None:
         self._head = {"id": completion_id, "object": "chat.completion", "created": created, "model": model}
+
+    def token(self, token: bytes) -> bytes:
+        self._text.append(token)
+        return b""
 
     def text(self, tokens: Sequence[bytes]) -> None:
         self._text += tokens
