@@ -40,29 +40,28 @@ PLAIN = st.one_of(
     st.builds(lambda text: delta(json.dumps(text)[1:-1].encode()), TEXTS),
 )
 #: What an upstream may put between them, and what none should.
-STRANGE = st.sampled_from(
-    [
-        e.stream(e.PING),
-        b": note\n\n",
-        delta(b"x").replace(b"\n", b"\r\n"),
-        delta(b"x").replace(b'"index":0', b'"index": 0'),
-        delta(b"x").replace(b'"index":0', b'"index":1'),
-        delta(b"\\ud83d\\ude00"),
-        delta(b"\\ud800"),
-        delta(b"\\x"),
-        delta(b"\xff"),
-        delta(b"\xc3") + delta(b"\xbc"),
-        delta(b"tab\tin it"),
-        delta(b"nul\0in it"),
-        delta(b"line\nin it"),
-        delta(b"a") + b'\nb"}}\n\n' + delta(b"c"),
-        delta(b"a\\") + delta(b"b"),
-        delta(b"a")[:-1],
-        delta(b"a")[:-3],
-        HEAD,
-        b": " + delta(b"commented"),
-    ]
-)
+STRANGE = [
+    e.stream(e.PING),
+    b": note\n\n",
+    delta(b"x").replace(b"\n", b"\r\n"),
+    delta(b"x").replace(b'"index":0', b'"index": 0'),
+    delta(b"x").replace(b'"index":0', b'"index":1'),
+    delta(b"\\ud83d\\ude00"),
+    delta(b"\\ud800"),
+    delta(b"\\x"),
+    delta(b"\xff"),
+    delta(b"\xc3") + delta(b"\xbc"),
+    delta(b"tab\tin it"),
+    delta(b"nul\0in it"),
+    delta(b"line\nin it"),
+    delta(b"a") + b'\nb"}}\n\n' + delta(b"c"),
+    delta(b"a\\") + delta(b"b"),
+    delta(b"a")[:-1],
+    delta(b"a")[:-3],
+    HEAD,
+    b": " + delta(b"commented"),
+    b'event: x\ndata: {"type":\rdata: "tomorrow"}\n\n',
+]
 
 
 def run(pieces: list[bytes], *, streaming: bool) -> tuple[Any, ...]:
@@ -83,16 +82,7 @@ def bytewise(data: bytes) -> list[bytes]:
     return [data[i : i + 1] for i in range(len(data))]
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    before=st.lists(PLAIN, max_size=30),
-    strange=st.lists(st.one_of(STRANGE, PLAIN), max_size=3),
-    after=st.lists(PLAIN, max_size=30),
-)
-def test_a_run_of_deltas_is_translated_like_its_events_one_by_one(
-    before: list[bytes], strange: list[bytes], after: list[bytes]
-) -> None:
-    pieces = [OPENED, *before, *strange, *after, END]
+def check(pieces: list[bytes]) -> None:
     data = b"".join(pieces)
     for streaming in (True, False):
         expected = run(bytewise(data), streaming=streaming)
@@ -100,6 +90,24 @@ def test_a_run_of_deltas_is_translated_like_its_events_one_by_one(
         assert run(pieces, streaming=streaming) == expected
         halves = [data[: len(data) // 2], data[len(data) // 2 :]]
         assert run(halves, streaming=streaming) == expected
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_whatever_stands_in_a_run_is_treated_as_if_it_stood_alone(strange: bytes) -> None:
+    around = [delta(b"word")] * 6
+    check([OPENED, *around, strange, *around, END])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    before=st.lists(PLAIN, max_size=30),
+    strange=st.lists(st.one_of(st.sampled_from(STRANGE), PLAIN), max_size=3),
+    after=st.lists(PLAIN, max_size=30),
+)
+def test_a_run_of_deltas_is_translated_like_its_events_one_by_one(
+    before: list[bytes], strange: list[bytes], after: list[bytes]
+) -> None:
+    check([OPENED, *before, *strange, *after, END])
 
 
 @pytest.mark.parametrize("padding", [0, 7])
