@@ -7,8 +7,13 @@ regard to case). A guard has to be at least as lenient as the most lenient route
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from posixpath import normpath
+
+#: Characters; longer paths are nobody's route, and a stranger's would fill the memory.
+_REMEMBERED_LENGTH = 256
+_REMEMBERED = 256
 
 
 def canonical(path: str) -> str:
@@ -34,3 +39,16 @@ class PathPrefixes:
 
     def __contains__(self, path: str) -> bool:
         return path in self._exact or path.startswith(self._below)
+
+
+def remembered(decide: Callable[[str], bool]) -> Callable[[str], bool]:
+    """``decide``, a pure function of a path, with its answers for the latest paths kept.
+
+    A service has a handful of paths and every middleware asks about each request's.
+    """
+    known = lru_cache(maxsize=_REMEMBERED)(decide)
+
+    def decided(path: str) -> bool:
+        return known(path) if len(path) <= _REMEMBERED_LENGTH else decide(path)
+
+    return decided
