@@ -13,11 +13,11 @@ OpenAI's duration (https://platform.openai.com/docs/guides/rate-limits), ``12ms`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from math import ceil
 
 from ._asgi import ASGIApp, Header, Message, Receive, Scope, Send, client_address
-from ._paths import PathPrefixes, canonical
+from ._paths import PathPrefixes, canonical, remembered
 from ._reject import OnReject, Rejection, reject_json
 from ._state import PRINCIPAL, Principal
 from .policy.bucket import Limiter, Verdict
@@ -50,11 +50,12 @@ class RateLimitMiddleware:
         self.app = app
         self._limiter: Limiter = MemoryLimiter(rpm) if limiter is None else limiter
         self._key = key
-        self._skip = PathPrefixes(skip)
+        skipped = PathPrefixes(skip)
+        self._skips = remembered(lambda path: canonical(path) in skipped)
         self._on_reject = on_reject
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or canonical(scope["path"]) in self._skip:
+        if scope["type"] != "http" or self._skips(scope["path"]):
             await self.app(scope, receive, send)
             return
         verdict = await self._limiter.take(self._key(scope))
@@ -63,10 +64,10 @@ class RateLimitMiddleware:
             await self._on_reject(_refusal(verdict, headers))(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), *headers]}
-            await send(message)
+            return send(message)
 
         await self.app(scope, receive, send_with_headers)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(slots=True, frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """One limiter's decision about one request.
 
     ``limit`` and ``remaining`` are whole requests; ``reset_seconds`` is the time until the whole
@@ -61,9 +59,9 @@ class Bucket:
         level = self.level(now)
         room = self.capacity - level
         return Verdict(
-            allowed=allowed,
-            limit=int(self.capacity),
-            remaining=max(int(room), 0),
-            reset_seconds=level / self.rate,
-            retry_seconds=max((1.0 - room) / self.rate, 0.0),
+            allowed,
+            int(self.capacity),
+            int(room) if room > 0 else 0,
+            level / self.rate,
+            0.0 if room >= 1 else (1.0 - room) / self.rate,
         )
