@@ -194,21 +194,56 @@ async def test_a_large_body_on_a_slow_line_gets_the_time_it_earns() -> None:
     assert answer_of(client.sent).status == 408
 
 
-async def test_each_byte_earns_its_time_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[asyncio.Timeout] = []
-    timeout = asyncio.timeout
+class _Clock(asyncio.SelectorEventLoop):
+    """An event loop that a test can put ahead, in seconds."""
 
-    def recorded(delay: float | None) -> asyncio.Timeout:
-        made.append(timeout(delay))
-        return made[-1]
+    ahead = 0.0
 
-    monkeypatch.setattr(asyncio, "timeout", recorded)
-    client = Client(body_messages([b"xx"] * 5))
-    began = asyncio.get_running_loop().time()
-    await BodyLimitMiddleware(echo, timeout=100, min_rate=1)(make_scope(), client.receive, client.send)
-    end = made[0].when()
-    assert end is not None
-    assert end - began == pytest.approx(110, abs=5)
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+def test_each_byte_earns_its_time_once() -> None:
+    left = [b"xx"] * 5
+    survived: list[float] = []
+
+    async def receive() -> Message:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": True}
+        for loop.ahead in (109.0, 111.0):  # 100 seconds, and 10 for ten bytes
+            for _ in range(5):
+                await asyncio.sleep(0)
+            survived.append(loop.ahead)
+        raise AssertionError("the body was waited for too long")
+
+    loop = _Clock()
+    client = Client()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        app = BodyLimitMiddleware(unreachable, timeout=100, min_rate=1)
+        runner.run(app(make_scope(), receive, client.send))
+    assert survived == [109.0]
+    assert answer_of(client.sent).status == 408
+
+
+async def test_a_cancellation_from_outside_is_no_slow_body() -> None:
+    async def both_at_once() -> Message:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            task.cancel()  # somebody else's, while ours is on its way
+        raise AssertionError
+
+    client = Client()
+    app = BodyLimitMiddleware(unreachable, timeout=0.01)
+    for receive in (client.receive, both_at_once):
+        task = asyncio.ensure_future(app(make_scope(), receive, client.send))
+        await asyncio.sleep(0.001)
+        if receive is not both_at_once:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelling() == 1, "ours is taken back, theirs is not"
+    assert client.sent == []
 
 
 async def test_a_timeout_of_zero_is_none() -> None:
