@@ -25,8 +25,9 @@ from ._state import BODY
 #: walks a request recursively has to be able to rely on some bound.
 MAX_DEPTH = 200
 
-#: Bodies up to this size are first looked at by counting brackets (see :func:`parse`).
-_COUNT_BELOW = 8 * 1024
+#: Bodies up to this size are first searched for brackets, and up to so many (see :func:`parse`).
+_SEARCH_BELOW = 16 * 1024
+_FEW_BRACKETS = 24
 
 _Bytes = bytes  # inside the class ``bytes`` is a method
 _UNPARSED: Any = object()
@@ -155,17 +156,31 @@ def parse(raw: bytes) -> Any:
     itself. Of a repeated key the last value counts, so an application for which that matters must
     send on the parsed value, not the client's bytes. ``\\u0000`` is legal JSON and legal here.
 
-    Depth: as many brackets as levels is a cheap first test for a small body (2 KB: 2.5 µs). Larger
-    conversations always fail it, so they are tested in full at once (100 KB: 57 µs beside 101 µs of
-    parsing; 2 MB: 0.9 ms beside 3.3).
+    Depth: a body with a handful of brackets cannot be deep, and finding those is nearly free (2 KB of
+    text: 0.4 µs, where counting all of its brackets took 2.5). Any other is tested in full (100 KB: 57 µs
+    beside 101 µs of parsing; 2 MB: 0.9 ms beside 3.3).
     """
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise BodyError(_complaint(raw, error)) from None
-    if (len(raw) > _COUNT_BELOW or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH) and _too_deep(value):
+    if _has_many_brackets(raw) and _too_deep(value):
         raise BodyError(f"The request body is nested deeper than {MAX_DEPTH} levels.")
     return value
+
+
+def _has_many_brackets(raw: bytes) -> bool:
+    if len(raw) > _SEARCH_BELOW:
+        return True
+    left = _FEW_BRACKETS
+    for bracket in (b"{", b"["):
+        at = raw.find(bracket)
+        while at >= 0:
+            left -= 1
+            if left < 0:
+                return True
+            at = raw.find(bracket, at + 1)
+    return False
 
 
 def _complaint(raw: bytes, error: orjson.JSONDecodeError) -> str:

@@ -15,11 +15,12 @@ that the client sent.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from ._asgi import ASGIApp, Receive, Scope, Send
 from ._body import Body, BodyError, ClientDisconnected, read_body
 from ._chat import CHAT_PATHS, ChatView, Path, view
-from ._paths import canonical
+from ._paths import canonical, remembered
 from ._reject import OnReject, reject_json
 from ._state import DEFAULTED, Saving, add_saving
 from .policy.clip import FLOOR, clip
@@ -27,7 +28,6 @@ from .policy.clip import FLOOR, clip
 _CHARS_PER_TOKEN = 4  # an estimate for the ledger; what was really used is the provider's to say
 _START: Path = ("start",)
 _NOBODY: tuple[Path, int] = ((), 0)
-_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 class LimitsMiddleware:
@@ -62,12 +62,13 @@ class LimitsMiddleware:
         }
         self.default_max_tokens = default_max_tokens
         self.paths = frozenset(map(canonical, paths))
+        self._covers = remembered(lambda path: canonical(path) in self.paths)
         self.on_reject = on_reject
         # No text has more characters than the JSON that holds it has bytes.
         self._harmless = max(min(self.limits.values(), default=0), FLOOR)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or canonical(scope["path"]) not in self.paths:
+        if scope["type"] != "http" or scope["method"] != "POST" or not self._covers(scope["path"]):
             await self.app(scope, receive, send)
             return
         try:
@@ -89,11 +90,19 @@ class LimitsMiddleware:
             if left_out > 0:
                 value = chat.with_texts(texts)
                 add_saving(state, Saving("limits", left_out, left_out // _CHARS_PER_TOKEN))
-        if self.default_max_tokens > 0 and all(value.get(name) is None for name in _TOKEN_LIMITS):
+        if self.default_max_tokens > 0 and not _names_limit(value):
             name = "max_output_tokens" if chat.shape == "responses" else "max_tokens"
             value = {**value, name: self.default_max_tokens}
             state.setdefault(DEFAULTED, set()).add(name)
         return scope if value is chat.body else body.replace(scope, value)
+
+
+def _names_limit(body: dict[str, Any]) -> bool:
+    return (
+        body.get("max_tokens") is not None
+        or body.get("max_completion_tokens") is not None
+        or body.get("max_output_tokens") is not None
+    )
 
 
 def clipped(chat: ChatView, limits: dict[str, int]) -> tuple[dict[Path, str], int]:
