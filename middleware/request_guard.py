@@ -17,6 +17,7 @@ from ._reject import OnReject, Rejection, reject_json
 
 #: What a header adds to its name and value on the wire: ``": "`` and CR LF.
 _PER_HEADER = 4
+_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
 
 class RequestGuardMiddleware:
@@ -42,44 +43,46 @@ class RequestGuardMiddleware:
 
     def _examine(self, scope: Scope) -> Rejection | None:
         headers = scope["headers"]
-        http1 = scope.get("http_version", "1.1").startswith("1")
         size = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
         size += _PER_HEADER * len(headers)
         hosts = lengths = codings = 0
         host = coding = b""
         for name, value in headers:
             size += len(name) + len(value)
-            if name == b"host":
-                host = value
-                hosts += 1
-            elif name == b"content-length":
-                lengths += 1
-            elif name == b"transfer-encoding":
-                coding = value
-                codings += 1
-
-        def refuse(status: int, code: str, message: str) -> Rejection:
-            return Rejection(status, message, code=code, close=http1)
+            if name in _FRAMING:
+                if name == b"host":
+                    host = value
+                    hosts += 1
+                elif name == b"content-length":
+                    lengths += 1
+                else:
+                    coding = value
+                    codings += 1
 
         if size > self.max_head_bytes:
             limit = f"The request target and headers may be {self.max_head_bytes} bytes in all."
-            return refuse(431, "request_header_fields_too_large", limit)
+            return _refuse(scope, 431, "request_header_fields_too_large", limit)
         if hosts > 1:
-            return refuse(400, "invalid_host", "The request has more than one Host header.")
+            return _refuse(scope, 400, "invalid_host", "The request has more than one Host header.")
         if not host and scope.get("http_version") == "1.1":
-            return refuse(400, "invalid_host", "The request has no Host header.")
+            return _refuse(scope, 400, "invalid_host", "The request has no Host header.")
         if not _is_path(scope):
-            return refuse(400, "invalid_target", "The request target must be a path.")
+            return _refuse(scope, 400, "invalid_target", "The request target must be a path.")
         if codings and (codings > 1 or coding.strip().lower() != b"chunked"):
-            return refuse(400, "invalid_transfer_encoding", "The only transfer coding accepted is chunked.")
+            problem = "The only transfer coding accepted is chunked."
+            return _refuse(scope, 400, "invalid_transfer_encoding", problem)
         if lengths > 1 or (lengths and codings):
-            return refuse(400, "invalid_content_length", "The request states the length of its body twice.")
+            problem = "The request states the length of its body twice."
+            return _refuse(scope, 400, "invalid_content_length", problem)
         return None
 
 
+def _refuse(scope: Scope, status: int, code: str, message: str) -> Rejection:
+    close = scope.get("http_version", "1.1").startswith("1")
+    return Rejection(status, message, code=code, close=close)
+
+
 def _is_path(scope: Scope) -> bool:
-    path = scope["path"]
-    raw = scope.get("raw_path") or b"/"
-    if path == "*" and scope["method"] == "OPTIONS":
+    if scope["path"][:1] == "/" and (scope.get("raw_path") or b"/")[:1] == b"/":
         return True
-    return path.startswith("/") and raw.startswith(b"/")
+    return bool(scope["path"] == "*" and scope["method"] == "OPTIONS")
