@@ -3,17 +3,22 @@
 Several workers: set ``PROMETHEUS_MULTIPROC_DIR`` to an empty directory before Python starts
 (prometheus_client decides at import) and any worker's :meth:`Metrics.render` adds all of them up.
 Then there can be one :class:`Metrics` per process only: two would write over each other's counts.
+
+A request is counted in plain numbers, which are poured into Prometheus' objects when somebody looks
+(and every second where other workers may): that costs a fifth of counting in those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
+from ._lines import Soon
 from ._state import Completion
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Histogram, Metric
 
 #: Distinct label values per label; what comes later is counted as "other". Names of models can be
 #: the callers' own words, and each series costs memory here and in Prometheus for ever.
@@ -21,6 +26,8 @@ MAX_LABEL_VALUES = 200
 #: The label of what has none: a refusal knows no provider.
 NONE = "none"
 OTHER = "other"
+#: Seconds after which, at the latest, other workers see what this one has counted.
+_SHARE_AFTER = 1.0
 
 #: Seconds. A refusal takes under a millisecond, a long answer ten minutes.
 LATENCY_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -45,16 +52,50 @@ class _Bounded:
         return value
 
 
-class _Series(NamedTuple):
-    """The methods that one (provider, model, status) needs; ``labels()`` costs more than all of them."""
+class _Distribution:
+    """A histogram in plain numbers; :meth:`pour` empties it into Prometheus' own."""
 
-    request: Callable[[], None]
-    latency: Callable[[float], None]
-    ttft: Callable[[float], None]
-    input: Callable[[float], None]
-    output: Callable[[float], None]
-    cache_read: Callable[[float], None]
-    cache_write: Callable[[float], None]
+    __slots__ = ("_bounds", "_counts", "_total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._total += seconds
+
+    def pour(self, histogram: Histogram) -> None:
+        counts, self._counts = self._counts, [0] * len(self._counts)
+        total, self._total = self._total, 0.0
+        # There is no public way to add many observations at once; a test would notice a change.
+        histogram._sum.inc(total)
+        for bucket, count in zip(histogram._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
+
+class _Series:
+    """What one (provider, model, status) has counted since the last :meth:`Metrics.flush`."""
+
+    __slots__ = ("cache_read", "cache_write", "input", "labels", "latency", "output", "requests")
+
+    def __init__(self, provider: str, model: str, status: int) -> None:
+        self.labels = provider, model, str(status)
+        self.latency = _Distribution(LATENCY_BUCKETS)
+        self.requests = self.input = self.output = self.cache_read = self.cache_write = 0
+
+
+class _Flush:
+    """A collector of nothing. Registered before all others, it brings them up to date for a scrape."""
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self._flush = flush
+
+    def collect(self) -> Iterable[Metric]:
+        self._flush()
+        return ()
 
 
 class Metrics:
@@ -73,6 +114,7 @@ class Metrics:
                 "metrics need prometheus-client: pip install 'gw-middleware[metrics]'"
             ) from error
         self.registry = own = prometheus.CollectorRegistry() if registry is None else registry
+        own.register(_Flush(self.flush))
         counter, histogram, gauge = prometheus.Counter, prometheus.Histogram, prometheus.Gauge
         by_model = ("provider", "model")
         self.requests = counter(
@@ -122,58 +164,76 @@ class Metrics:
             multiprocess_mode="mostrecent",  # a worker that died must not keep a circuit open for ever
             registry=own,
         )
+        self._short_cuts: dict[tuple[str, str, int], _Series] = {}
         self._series: dict[tuple[str, str, int], _Series] = {}
+        self._ttft = _Distribution(TTFT_BUCKETS)
         self._provider, self._model = _Bounded(), _Bounded()
         self._stage, self._code = _Bounded(), _Bounded()
+        self._shared = _is_shared()
+        self._share = Soon(_SHARE_AFTER, self.flush)
 
     def observe(
         self, completion: Completion | None, status: int, seconds: float, ttft_seconds: float | None
     ) -> None:
         """Count one finished request. ``completion`` is None when the application was never reached."""
         provider, model = (completion.provider, completion.model) if completion else ("", "")
-        series = self._series.get((provider, model, status)) or self._open(provider, model, status)
-        series.request()
-        series.latency(seconds)
+        series = self._short_cuts.get((provider, model, status)) or self._open(provider, model, status)
+        series.requests += 1
+        series.latency.add(seconds)
         if ttft_seconds is not None:
-            series.ttft(ttft_seconds)
-        if completion is None:
-            return
-        if completion.input_tokens:
-            series.input(completion.input_tokens)
-        if completion.output_tokens:
-            series.output(completion.output_tokens)
-        if completion.cache_read_tokens:
-            series.cache_read(completion.cache_read_tokens)
-        if completion.cache_write_tokens:
-            series.cache_write(completion.cache_write_tokens)
-        if completion.upstream_error is not None:
-            stage, code = completion.upstream_error
-            self.upstream_errors.labels(self._stage(stage), self._code(code)).inc()
+            self._ttft.add(ttft_seconds)
+        if completion is not None:
+            series.input += completion.input_tokens
+            series.output += completion.output_tokens
+            series.cache_read += completion.cache_read_tokens
+            series.cache_write += completion.cache_write_tokens
+            if completion.upstream_error is not None:
+                stage, code = completion.upstream_error
+                self.upstream_errors.labels(self._stage(stage), self._code(code)).inc()
+        if self._shared:
+            self._share()
 
     def _open(self, provider: str, model: str, status: int) -> _Series:
-        known = self._provider(provider), self._model(model)
-        tokens = self.tokens
-        series = _Series(
-            self.requests.labels(*known, str(status)).inc,
-            self.latency.labels(known[0]).observe,
-            self.ttft.observe,
-            tokens.labels(*known, "input").inc,
-            tokens.labels(*known, "output").inc,
-            tokens.labels(*known, "cache_read").inc,
-            tokens.labels(*known, "cache_write").inc,
-        )
+        known = self._provider(provider), self._model(model), status
+        series = self._series.get(known)
+        if series is None:
+            series = self._series[known] = _Series(*known)
         if OTHER not in known:  # or the short cuts to "other" would grow with every new name
-            self._series[provider, model, status] = series
+            self._short_cuts[provider, model, status] = series
         return series
+
+    def flush(self) -> None:
+        """Bring ``registry`` up to date, as each scrape of it does by itself. With several workers also
+        call this when one stops: the others have no other way to hear of its last second."""
+        for series in list(self._series.values()):
+            requests, series.requests = series.requests, 0
+            if not requests:
+                continue
+            provider, model, status = series.labels
+            self.requests.labels(provider, model, status).inc(requests)
+            series.latency.pour(self.latency.labels(provider))
+            for direction in ("input", "output", "cache_read", "cache_write"):
+                tokens: int = getattr(series, direction)
+                setattr(series, direction, 0)
+                self.tokens.labels(provider, model, direction).inc(max(tokens, 0))
+        self._ttft.pour(self.ttft)
 
     def render(self) -> tuple[bytes, str]:
         """``(body, content type)`` for a scrape: all workers' counts in multi-process mode."""
-        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, values
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
         registry = self.registry
-        if getattr(values.ValueClass, "_multiprocess", False):
+        if self._shared:
             from prometheus_client.multiprocess import MultiProcessCollector
 
+            self.flush()
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def _is_shared() -> bool:
+    """Whether prometheus_client keeps its values in files that several processes write."""
+    from prometheus_client import values
+
+    return bool(getattr(values.ValueClass, "_multiprocess", False))

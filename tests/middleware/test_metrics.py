@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import Histogram
 
 from middleware import _metrics
-from middleware._metrics import MAX_LABEL_VALUES, Metrics
+from middleware._metrics import LATENCY_BUCKETS, MAX_LABEL_VALUES, Metrics
 from middleware._state import COMPLETION, Completion
 from middleware.telemetry import TelemetryMiddleware
 
@@ -131,6 +134,58 @@ def test_the_workers_counts_are_added_up(tmp_path: Path) -> None:
     everybody = worker(4)
     assert requests_in(everybody) == "7.0"
     assert 'gateway_tokens_total{direction="input",model="m",provider="p"} 35.0' in everybody
+
+
+_BESIDE = """
+import asyncio, subprocess, sys
+from middleware._metrics import Metrics
+from middleware._state import Completion
+metrics = Metrics()
+async def main():
+    metrics.observe(Completion("p", "m"), 200, 0.01, None)
+    if sys.argv[1] == "stops":
+        metrics.flush()
+    else:
+        await asyncio.sleep(1.2)
+    look = "from middleware._metrics import Metrics; print(Metrics().render()[0].decode())"
+    other = [sys.executable, "-c", look]
+    print(subprocess.run(other, check=True, capture_output=True, text=True).stdout)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("worker", ["stops", "goes on"])
+def test_another_worker_sees_what_was_counted_a_second_ago(tmp_path: Path, worker: str) -> None:
+    root = Path(_metrics.__file__).parents[1]
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", _BESIDE, worker]
+    seen = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    assert 'gateway_requests_total{model="m",provider="p",status="200"} 1.0' in seen
+
+
+@given(st.lists(st.one_of(st.floats(0, 700), st.sampled_from(LATENCY_BUCKETS)), max_size=50), st.data())
+def test_the_distribution_is_what_prometheus_would_have_made_of_it(times: list[float], data: Any) -> None:
+    metrics = Metrics()
+    plain = Histogram("plain", "", buckets=LATENCY_BUCKETS, registry=metrics.registry)
+    for seconds in times:
+        metrics.observe(None, 200, seconds, None)
+        plain.observe(seconds)
+        if data.draw(st.booleans()):
+            metrics.flush()
+    if times:
+        for bound in (*(str(bound) for bound in LATENCY_BUCKETS), "+Inf"):
+            ours = _value(metrics, "gateway_latency_seconds_bucket", provider="none", le=bound)
+            assert ours == _value(metrics, "plain_bucket", le=bound)
+        total = _value(metrics, "plain_sum")
+        assert _value(metrics, "gateway_latency_seconds_sum", provider="none") == pytest.approx(total)
+
+
+def test_a_count_that_makes_no_sense_spoils_no_scrape() -> None:
+    metrics = Metrics()
+    metrics.observe(Completion("p", "m", input_tokens=-5, output_tokens=3), 200, 0.01, None)
+    labels = {"provider": "p", "model": "m"}
+    assert _value(metrics, "gateway_tokens_total", **labels, direction="input") == 0
+    assert _value(metrics, "gateway_tokens_total", **labels, direction="output") == 3
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

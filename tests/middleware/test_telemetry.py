@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -162,6 +163,46 @@ async def test_the_access_log_is_one_json_line_of_metadata(log: _Lines) -> None:
 async def test_the_access_log_can_be_switched_off(log: _Lines) -> None:
     await call(TelemetryMiddleware(_hello, access_log=False))
     assert log.records == []
+
+
+async def test_a_line_can_be_given_to_a_function_instead(log: _Lines) -> None:
+    lines: list[str] = []
+    answer = await call(TelemetryMiddleware(_hello, access_log=lines.append), path='/"quoted"\\path')
+    (line,) = map(orjson.loads, lines)
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert line["path"] == '/"quoted"\\path'
+    assert log.records == []
+
+
+@given(
+    names=st.tuples(*[st.text(max_size=12)] * 4),
+    counts=st.tuples(*[st.integers(0, 10**12)] * 5),
+    stream=st.booleans(),
+)
+def test_whatever_a_line_tells_it_is_json(
+    names: tuple[str, ...], counts: tuple[int, ...], stream: bool
+) -> None:
+    provider, model, project, stage = names
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        state = scope["state"]
+        state[PRINCIPAL] = Principal(project, "0123456789ab")
+        state[COMPLETION] = done = Completion(
+            provider, model, stream, counts[0], counts[1], counts[2], counts[3]
+        )
+        done.reasoning_tokens, done.upstream_error = counts[4], (stage, "x")
+        await _hello(scope, receive, send)
+
+    lines: list[str] = []
+    asyncio.run(call(TelemetryMiddleware(app, access_log=lines.append)))
+    line = orjson.loads(lines[0])
+    assert [line[k] for k in ("provider", "model", "project", "upstream_error")] == [*names[:3], f"{stage}/x"]
+    kinds = ("input", "output", "cache_read", "cache_write", "reasoning")
+    assert tuple(line[f"{kind}_tokens"] for kind in kinds) == counts
+    assert line["stream"] is stream
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["time"])
+    said = datetime.fromisoformat(line["time"])
+    assert abs((datetime.now(UTC) - said).total_seconds()) < 60
 
 
 @pytest.mark.parametrize("path", ["/\udcff", "/ü\nfake line", "/" + "a" * 5000])
