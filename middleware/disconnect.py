@@ -8,8 +8,8 @@ Limits:  asyncio servers only. A client that sends stray bytes after its request
          deadline. Cancelling reaches whatever the application awaits, not its threads.
 
 Servers report a departure only to whoever calls ``receive()``; Granian, for one, neither cancels the
-application nor fails its ``send()``. So after a short while (``watch_after``; most refusals and cache
-hits are over by then and cost one timer) one ``receive()`` is kept open all the time: see ``_watch.py``.
+application nor fails its ``send()``. So after a short while (``watch_after``; quick answers are
+over by then and cost one timer) one ``receive()`` is kept open all the time: see ``_watch.py``.
 """
 
 from __future__ import annotations
@@ -36,19 +36,15 @@ class RequestAborted(Exception):
 class InFlight:
     """The requests that run at this moment, so that whoever stops the server can end them."""
 
-    __slots__ = ("_watches",)
+    __slots__ = ("_watches", "add", "discard")
 
     def __init__(self) -> None:
         self._watches: set[Watch] = set()
+        self.add = self._watches.add
+        self.discard = self._watches.discard
 
     def __len__(self) -> int:
         return len(self._watches)
-
-    def add(self, watch: Watch) -> None:
-        self._watches.add(watch)
-
-    def discard(self, watch: Watch) -> None:
-        self._watches.discard(watch)
 
     def end_all(self) -> int:
         """End every request as at its deadline, with 503 ``shutting_down``; how many there were."""
@@ -75,7 +71,7 @@ class DisconnectMiddleware:
         *,
         deadline: float | None = 600.0,
         write_timeout: float = 60.0,
-        watch_after: float = 0.02,
+        watch_after: float = 0.1,
         in_flight: InFlight | None = None,
         on_reject: OnReject = reject_json,
     ) -> None:
