@@ -12,7 +12,7 @@ from blacksheep import Content, Request, Response, StreamedContent
 from middleware._asgi import Scope
 from middleware._body import Body, BodyError
 from middleware._reject import Rejection, dialect_of, envelope
-from middleware._state import BODY, COMPLETION, REQUEST_ID, Completion
+from middleware._state import BODY, COMPLETION, REQUEST_ID, SAVINGS, Completion
 from providers.errors import ProviderError
 
 from ..dispatch import Target
@@ -105,13 +105,15 @@ def json_object(request: Request) -> dict[str, Any]:
     return body.json_object()
 
 
-def target_headers(target: Target, model: str) -> list[tuple[bytes, bytes]]:
-    """Who answered."""
+def target_headers(target: Target, model: str, state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    """Who answered, and what the layers above took out of the request (estimated tokens)."""
     headers = [
         (b"x-provider", target.provider.name.encode()),
         (b"x-model-source", target.source.encode()),
         (b"x-gateway-model", model.encode("ascii", "replace")),
     ]
+    if savings := state.get(SAVINGS):
+        headers.append((b"x-gateway-saved-tokens", b"%d" % sum(saving.tokens for saving in savings)))
     if target.warning is not None:
         # RFC 7234 §5.5.7: 299 is a miscellaneous persistent warning.
         headers.append((b"warning", f'299 claude-gateway "{target.warning}"'.encode("ascii", "replace")))

@@ -44,7 +44,7 @@ def chat_completions(dispatcher: Dispatcher) -> Handler:
         call = ChatCall(body, target.model, target.requested, "max_tokens" in state.get(DEFAULTED, ()))
         reply = state[REPLY] = await target.provider.chat(call)
         completion.model = reply.model
-        headers = target_headers(target, reply.model)
+        headers = target_headers(target, reply.model, state)
         if reply.dropped:
             headers.append((b"x-gateway-dropped-params", ", ".join(reply.dropped).encode("ascii", "replace")))
         if not stream:

@@ -53,7 +53,7 @@ def messages(dispatcher: Dispatcher) -> Handler:
         reply = await target.provider.messages(_call(request, state[BODY], value, target))
         state[REPLY] = reply
         completion.model, completion.stream = reply.model, reply.stream
-        headers = [*target_headers(target, reply.model)]
+        headers = [*target_headers(target, reply.model, state)]
         if reply.upstream_request_id:
             # What Anthropic's SDK shows as `_request_id`, and what Anthropic's support asks for.
             headers.append((b"request-id", reply.upstream_request_id.encode("latin-1")))

@@ -177,6 +177,33 @@ def test_what_the_model_refuses_is_dropped_and_named(client: openai.OpenAI, upst
     assert "temperature" not in upstream.chats[-1]["body"]
 
 
+def test_what_is_too_long_keeps_its_head_and_tail_and_says_so(
+    client: openai.OpenAI, upstream: Upstream
+) -> None:
+    long = "HEAD " + "x" * 60_000 + " TAIL"
+    raw = client.chat.completions.with_raw_response.create(
+        model="sonnet", messages=[{"role": "system", "content": long}, *ask("Hi")]
+    )
+    (system,) = upstream.chats[-1]["body"]["system"]
+    assert len(system["text"]) <= 40_000
+    assert system["text"].startswith("HEAD ")
+    assert system["text"].endswith(" TAIL")
+    assert "characters left out" in system["text"]
+    assert int(raw.headers["x-gateway-saved-tokens"]) >= 5_000
+
+
+def test_without_max_tokens_a_thinking_model_gets_room_to_think(
+    client: openai.OpenAI, upstream: Upstream
+) -> None:
+    client.chat.completions.create(model="claude-sonnet-4-5", messages=ask("Hi"))
+    client.chat.completions.create(model="sonnet", messages=ask("Hi"))
+    client.chat.completions.create(model="sonnet", messages=ask("Hi"), max_tokens=77)
+    plain, thinking, asked = (chat["body"]["max_tokens"] for chat in upstream.chats)
+    assert plain == 1200
+    assert thinking == 1200 + 16_384
+    assert asked == 77
+
+
 def test_a_retired_model_is_answered_by_its_successor(client: openai.OpenAI, upstream: Upstream) -> None:
     raw = client.chat.completions.with_raw_response.create(model="claude-sonnet-4-0", messages=ask("Hi"))
     assert "retired" in raw.headers["warning"]
