@@ -45,7 +45,7 @@ class PlainDeltas:
             "event: content_block_delta\n"
             f'data: {{"type":"content_block_delta","index":{index},"delta":{{"type":"{delta}","{field}":"'
         ).encode()
-        tail = rb'" *\} *\}\n\n'
+        tail = rb'" *+\} *+\}\n\n'
         self._head = len(head)
         self._one = re.compile(re.escape(head) + _TOKEN + tail)
         #: Matches bytes that are one such event and nothing else; ``match[1]`` is the token.
