@@ -39,8 +39,7 @@ class Watch:
         "cancelled",
         "complete",
         "cut_write",
-        "event_stream",
-        "started",
+        "start",
     )
 
     def __init__(
@@ -72,9 +71,9 @@ class Watch:
         self.cancelled = False
         #: ... in the middle of a ``send()``.
         self.cut_write = False
-        self.started = False
+        #: ``http.response.start``, once it has been sent.
+        self.start: Message | None = None
         self.complete = False
-        self.event_stream = False
         self._writing = 0.0  # loop.time() at which the send() in progress began; 0 when there is none
 
     # ---- the application's side
@@ -116,8 +115,7 @@ class Watch:
                 # Before the write: a server may report the end of the exchange as a disconnect.
                 self.complete = True
         elif message["type"] == "http.response.start":
-            self.started = True
-            self.event_stream = _is_event_stream(message)
+            self.start = message
         self._writing = self._loop.time()
         try:
             await self._send(message)
@@ -199,7 +197,7 @@ class Watch:
                 task.cancel()
 
 
-def _is_event_stream(start: Message) -> bool:
+def is_event_stream(start: Message) -> bool:
     """True when a plain-text event can be appended to this response's body."""
     event_stream = False
     for name, value in start.get("headers", ()):

@@ -20,7 +20,7 @@ import logging
 from ._asgi import ASGIApp, Receive, Scope, Send, with_state
 from ._reject import OnReject, Rejection, dialect_of, reject_json, sse_error
 from ._state import ABORTED, REQUEST_ID
-from ._watch import Watch
+from ._watch import Watch, is_event_stream
 
 _log = logging.getLogger(__name__)
 
@@ -120,10 +120,10 @@ class DisconnectMiddleware:
     async def _give_up(self, watch: Watch, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell a client that is still there why it gets no (more) answer."""
         rejection = self._reason(watch)
-        if not watch.started:
+        if watch.start is None:
             await self._on_reject(rejection)(scope, receive, send)
             return
-        if watch.event_stream and not watch.cut_write:
+        if is_event_stream(watch.start) and not watch.cut_write:
             # The blank line first: whatever event the application was in the middle of ends here.
             event = b"\n\n" + sse_error(rejection, dialect_of(scope), scope["state"].get(REQUEST_ID))
             try:
