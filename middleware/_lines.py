@@ -17,17 +17,19 @@ _ATOMIC = 4096 if not hasattr(select, "PIPE_BUF") else select.PIPE_BUF
 
 
 class Soon:
-    """Calls ``work`` within ``seconds`` of being called itself, once for all calls until then.
+    """Calls ``work`` when called itself, but at most every ``seconds``: later calls wait until then, and
+    are answered all at once.
 
-    Without a running event loop it is called at once. A loop that was closed in between is noticed.
+    Without a running event loop nothing waits. A loop that was closed in between is noticed.
     """
 
-    __slots__ = ("_loop", "_seconds", "_work")
+    __slots__ = ("_again", "_loop", "_seconds", "_work")
 
     def __init__(self, seconds: float, work: Callable[[], None]) -> None:
         self._seconds = seconds
         self._work = work
-        #: Where the work is due; None when it is not.
+        self._again = False  # called since the work was done
+        #: Where the timer runs; None when the work was done long ago.
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __call__(self) -> None:
@@ -36,19 +38,25 @@ class Soon:
         except RuntimeError:
             self._work()
             return
-        if loop is not self._loop:
-            self._loop = loop
-            loop.call_later(self._seconds, self._run)
-
-    def _run(self) -> None:
-        self._loop = None
+        if loop is self._loop:
+            self._again = True
+            return
+        self._loop = loop
+        self._again = False
+        loop.call_later(self._seconds, self._over)
         self._work()
+
+    def _over(self) -> None:
+        self._loop = None
+        if self._again:
+            self()
 
 
 class LineWriter:
     """Writes lines to the file descriptor ``fd``, in order; for one thread.
 
-    A line waits ``seconds`` at most, less when ``batch`` characters have come together. Writing never
+    A line is written at once, or ``seconds`` after the last writing, or when ``batch`` characters have
+    come together. Writing never
     waits for a slow reader: what it does not take is kept, up to ``keep`` bytes, and what comes then is
     dropped; so is what cannot be written at all (descriptor closed, disk full). Dropping is logged when
     it begins and, with the number of lines, when it is over. :meth:`close` waits for the reader; lines

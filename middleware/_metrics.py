@@ -4,8 +4,8 @@ Several workers: set ``PROMETHEUS_MULTIPROC_DIR`` to an empty directory before P
 (prometheus_client decides at import) and any worker's :meth:`Metrics.render` adds all of them up.
 Then there can be one :class:`Metrics` per process only: two would write over each other's counts.
 
-A request is counted in plain numbers, which are poured into Prometheus' objects when somebody looks
-(and every second where other workers may): that costs a fifth of counting in those.
+A request is counted in plain numbers, which are poured into Prometheus' objects when somebody looks:
+that costs a fifth of counting in those. Where other workers may look they are poured at once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ._lines import Soon
 from ._state import Completion
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Histogram, Metric
+    from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 
 #: Distinct label values per label; what comes later is counted as "other". Names of models can be
 #: the callers' own words, and each series costs memory here and in Prometheus for ever.
@@ -26,8 +25,7 @@ MAX_LABEL_VALUES = 200
 #: The label of what has none: a refusal knows no provider.
 NONE = "none"
 OTHER = "other"
-#: Seconds after which, at the latest, other workers see what this one has counted.
-_SHARE_AFTER = 1.0
+_DIRECTIONS = ("input", "output", "cache_read", "cache_write")
 
 #: Seconds. A refusal takes under a millisecond, a long answer ten minutes.
 LATENCY_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -69,6 +67,8 @@ class _Distribution:
     def pour(self, histogram: Histogram) -> None:
         counts, self._counts = self._counts, [0] * len(self._counts)
         total, self._total = self._total, 0.0
+        if not total and not any(counts):
+            return
         # There is no public way to add many observations at once; a test would notice a change.
         histogram._sum.inc(total)
         for bucket, count in zip(histogram._buckets, counts, strict=True):
@@ -79,12 +79,24 @@ class _Distribution:
 class _Series:
     """What one (provider, model, status) has counted since the last :meth:`Metrics.flush`."""
 
-    __slots__ = ("cache_read", "cache_write", "input", "labels", "latency", "output", "requests")
+    __slots__ = ("_into", "cache_read", "cache_write", "input", "latency", "output", "requests")
 
-    def __init__(self, provider: str, model: str, status: int) -> None:
-        self.labels = provider, model, str(status)
+    def __init__(self, requests: Counter, latency: Histogram, tokens: list[Counter]) -> None:
+        #: ``labels()`` costs more than counting does.
+        self._into = requests, latency, tokens
         self.latency = _Distribution(LATENCY_BUCKETS)
         self.requests = self.input = self.output = self.cache_read = self.cache_write = 0
+
+    def pour(self) -> None:
+        requests, latency, tokens = self._into
+        counted = self.input, self.output, self.cache_read, self.cache_write  # as in _DIRECTIONS
+        self.input = self.output = self.cache_read = self.cache_write = 0
+        requests.inc(self.requests)
+        self.requests = 0
+        self.latency.pour(latency)
+        for counter, count in zip(tokens, counted, strict=True):
+            if count > 0:
+                counter.inc(count)
 
 
 class _Flush:
@@ -122,7 +134,7 @@ class Metrics:
         )
         self.tokens = counter(
             "gateway_tokens_total",
-            "Tokens, by direction (input, output, cache_read, cache_write)",
+            f"Tokens, by direction ({', '.join(_DIRECTIONS)})",
             (*by_model, "direction"),
             registry=own,
         )
@@ -166,11 +178,11 @@ class Metrics:
         )
         self._short_cuts: dict[tuple[str, str, int], _Series] = {}
         self._series: dict[tuple[str, str, int], _Series] = {}
+        self._changed: list[_Series] = []
         self._ttft = _Distribution(TTFT_BUCKETS)
         self._provider, self._model = _Bounded(), _Bounded()
         self._stage, self._code = _Bounded(), _Bounded()
         self._shared = _is_shared()
-        self._share = Soon(_SHARE_AFTER, self.flush)
 
     def observe(
         self, completion: Completion | None, status: int, seconds: float, ttft_seconds: float | None
@@ -178,6 +190,8 @@ class Metrics:
         """Count one finished request. ``completion`` is None when the application was never reached."""
         provider, model = (completion.provider, completion.model) if completion else ("", "")
         series = self._short_cuts.get((provider, model, status)) or self._open(provider, model, status)
+        if not series.requests:
+            self._changed.append(series)
         series.requests += 1
         series.latency.add(seconds)
         if ttft_seconds is not None:
@@ -191,31 +205,27 @@ class Metrics:
                 stage, code = completion.upstream_error
                 self.upstream_errors.labels(self._stage(stage), self._code(code)).inc()
         if self._shared:
-            self._share()
+            self.flush()
 
     def _open(self, provider: str, model: str, status: int) -> _Series:
         known = self._provider(provider), self._model(model), status
         series = self._series.get(known)
         if series is None:
-            series = self._series[known] = _Series(*known)
+            tokens = self.tokens
+            series = self._series[known] = _Series(
+                self.requests.labels(known[0], known[1], str(status)),
+                self.latency.labels(known[0]),
+                [tokens.labels(known[0], known[1], direction) for direction in _DIRECTIONS],
+            )
         if OTHER not in known:  # or the short cuts to "other" would grow with every new name
             self._short_cuts[provider, model, status] = series
         return series
 
     def flush(self) -> None:
-        """Bring ``registry`` up to date, as each scrape of it does by itself. With several workers also
-        call this when one stops: the others have no other way to hear of its last second."""
-        for series in list(self._series.values()):
-            requests, series.requests = series.requests, 0
-            if not requests:
-                continue
-            provider, model, status = series.labels
-            self.requests.labels(provider, model, status).inc(requests)
-            series.latency.pour(self.latency.labels(provider))
-            for direction in ("input", "output", "cache_read", "cache_write"):
-                tokens: int = getattr(series, direction)
-                setattr(series, direction, 0)
-                self.tokens.labels(provider, model, direction).inc(max(tokens, 0))
+        """Bring ``registry`` up to date, as each scrape of it does by itself."""
+        changed, self._changed = self._changed, []
+        for series in changed:
+            series.pour()
         self._ttft.pour(self.ttft)
 
     def render(self) -> tuple[bytes, str]:
