@@ -17,6 +17,7 @@ from typing import Any, cast
 from blacksheep import Application
 
 from middleware._asgi import ASGIApp
+from middleware._lines import LineWriter
 from middleware._metrics import Metrics
 from middleware._reject import drained
 from middleware.auth import AuthMiddleware
@@ -46,7 +47,9 @@ class Layer:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def layers(settings: Settings, metrics: Metrics | None, in_flight: InFlight) -> list[Layer]:
+def layers(
+    settings: Settings, *, metrics: Metrics | None, in_flight: InFlight, lines: LineWriter | None
+) -> list[Layer]:
     """THE STACK, outermost first. Each line says why it stands where it stands."""
     keys, limits, server = settings.keys, settings.limits, settings.server
     admin_keys = {keys.admin: "admin"} if keys.admin else {}
@@ -55,7 +58,7 @@ def layers(settings: Settings, metrics: Metrics | None, in_flight: InFlight) -> 
     refuse = drained()
     stack = [
         # Sees everything, also what the layers below refuse.
-        Layer(TelemetryMiddleware, {"metrics": metrics}),
+        Layer(TelemetryMiddleware, {"metrics": metrics, "access_log": lines or False}),
         # Above all that may wait: Granian never cancels a request, this does, and bounds its time.
         Layer(DisconnectMiddleware, {"deadline": deadline, "in_flight": in_flight}),
         # Heads that two parsers would read in two ways go no further; cheap, so before the body.
@@ -95,6 +98,8 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     upstreams = Upstreams(settings)
     metrics = Metrics() if settings.server.metrics else None
     in_flight = InFlight()
+    # One write for many lines: a system call per request costs more than the line itself.
+    lines = LineWriter() if settings.server.log_level in ("debug", "info") else None
     drain = Drain(settings.server.drain_seconds, in_flight)
     routes = Application()
     mount(routes, settings, upstreams, drain, metrics)
@@ -110,11 +115,15 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
 
     async def stop(_: Application) -> None:
         await upstreams.close()
+        if metrics is not None:
+            metrics.flush()
+        if lines is not None:
+            lines.close()
 
     routes.on_start += start
     routes.on_stop += stop
     app = cast(ASGIApp, routes)
-    for layer in reversed(layers(settings, metrics, in_flight)):
+    for layer in reversed(layers(settings, metrics=metrics, in_flight=in_flight, lines=lines)):
         app = layer.middleware(app, **layer.options)
     return app
 

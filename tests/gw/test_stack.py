@@ -10,7 +10,7 @@ KEY = {"GATEWAY_API_KEY": "a-perfectly-long-test-key"}
 
 
 def names(**environ: str) -> list[str]:
-    stack = layers(load({**KEY, **environ}), None, InFlight())
+    stack = layers(load({**KEY, **environ}), metrics=None, in_flight=InFlight(), lines=None)
     return [getattr(layer.middleware, "__name__", "") for layer in stack]
 
 
@@ -35,7 +35,11 @@ def test_only_the_rate_limit_can_be_switched_off() -> None:
 def test_no_part_of_the_surface_is_left_unguarded() -> None:
     """One auth layer guards /admin, the other everything else; what neither guards is the health pages."""
     settings = load(KEY)
-    guards = [layer.options for layer in layers(settings, None, InFlight()) if "keys" in layer.options]
+    guards = [
+        layer.options
+        for layer in layers(settings, metrics=None, in_flight=InFlight(), lines=None)
+        if "keys" in layer.options
+    ]
     assert [set(g.get("only", ())) for g in guards] == [set(), {"/admin"}]
     assert [set(g.get("skip", ())) for g in guards] == [{"/admin"}, set()]
     assert set(guards[0]["public"]) == {"/live", "/ready", "/health"}
@@ -43,5 +47,9 @@ def test_no_part_of_the_surface_is_left_unguarded() -> None:
 
 def test_more_workers_than_requests_per_minute_still_start() -> None:
     settings = load({**KEY, "RATE_LIMIT_RPM": "2", "WEB_CONCURRENCY": "8"})
-    (options,) = [layer.options for layer in layers(settings, None, InFlight()) if "rpm" in layer.options]
+    (options,) = [
+        layer.options
+        for layer in layers(settings, metrics=None, in_flight=InFlight(), lines=None)
+        if "rpm" in layer.options
+    ]
     assert options["rpm"] == 1
