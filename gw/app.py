@@ -48,7 +48,7 @@ class Layer:
 
 
 def layers(
-    settings: Settings, *, metrics: Metrics | None, in_flight: InFlight, lines: LineWriter | None
+    settings: Settings, *, metrics: Metrics | None, in_flight: InFlight, access_log: bool | LineWriter
 ) -> list[Layer]:
     """THE STACK, outermost first. Each line says why it stands where it stands."""
     keys, limits, server = settings.keys, settings.limits, settings.server
@@ -58,7 +58,7 @@ def layers(
     refuse = drained()
     stack = [
         # Sees everything, also what the layers below refuse.
-        Layer(TelemetryMiddleware, {"metrics": metrics, "access_log": lines or False}),
+        Layer(TelemetryMiddleware, {"metrics": metrics, "access_log": access_log}),
         # Above all that may wait: Granian never cancels a request, this does, and bounds its time.
         Layer(DisconnectMiddleware, {"deadline": deadline, "in_flight": in_flight}),
         # Heads that two parsers would read in two ways go no further; cheap, so before the body.
@@ -98,8 +98,10 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     upstreams = Upstreams(settings)
     metrics = Metrics() if settings.server.metrics else None
     in_flight = InFlight()
-    # One write for many lines: a system call per request costs more than the line itself.
-    lines = LineWriter() if settings.server.log_level in ("debug", "info") else None
+    # Standard output is ours under `gw serve`: one write for many lines, since a system call per
+    # request costs more than its line. Elsewhere lines go to the logger `gateway.access`.
+    wanted = settings.server.log_level in ("debug", "info")
+    lines = LineWriter() if own_process and wanted else None
     drain = Drain(settings.server.drain_seconds, in_flight)
     routes = Application()
     mount(routes, settings, upstreams, drain, metrics)
@@ -123,7 +125,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     routes.on_start += start
     routes.on_stop += stop
     app = cast(ASGIApp, routes)
-    for layer in reversed(layers(settings, metrics=metrics, in_flight=in_flight, lines=lines)):
+    for layer in reversed(layers(settings, metrics=metrics, in_flight=in_flight, access_log=lines or wanted)):
         app = layer.middleware(app, **layer.options)
     return app
 

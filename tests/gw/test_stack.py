@@ -10,7 +10,7 @@ KEY = {"GATEWAY_API_KEY": "a-perfectly-long-test-key"}
 
 
 def names(**environ: str) -> list[str]:
-    stack = layers(load({**KEY, **environ}), metrics=None, in_flight=InFlight(), lines=None)
+    stack = layers(load({**KEY, **environ}), metrics=None, in_flight=InFlight(), access_log=False)
     return [getattr(layer.middleware, "__name__", "") for layer in stack]
 
 
@@ -37,7 +37,7 @@ def test_no_part_of_the_surface_is_left_unguarded() -> None:
     settings = load(KEY)
     guards = [
         layer.options
-        for layer in layers(settings, metrics=None, in_flight=InFlight(), lines=None)
+        for layer in layers(settings, metrics=None, in_flight=InFlight(), access_log=False)
         if "keys" in layer.options
     ]
     assert [set(g.get("only", ())) for g in guards] == [set(), {"/admin"}]
@@ -49,7 +49,7 @@ def test_more_workers_than_requests_per_minute_still_start() -> None:
     settings = load({**KEY, "RATE_LIMIT_RPM": "2", "WEB_CONCURRENCY": "8"})
     (options,) = [
         layer.options
-        for layer in layers(settings, metrics=None, in_flight=InFlight(), lines=None)
+        for layer in layers(settings, metrics=None, in_flight=InFlight(), access_log=False)
         if "rpm" in layer.options
     ]
     assert options["rpm"] == 1
