@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from granian.constants import HTTPModes, Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 from granian.server import Server as Granian
 
@@ -48,6 +48,7 @@ def run(settings: Settings) -> None:
             http=HTTPModes.http1,
             websockets=False,
             loop=Loops.auto,
+            runtime_mode=RuntimeModes.st,
             backlog=4096,
             backpressure=4096,
             workers_kill_timeout=int(settings.server.drain_seconds) + KILL_MARGIN_SECONDS,
