@@ -73,7 +73,7 @@ class LimitsMiddleware:
             return
         try:
             scope, receive, body = await read_body(scope, receive)
-            chat = view(body.json(), scope["path"])
+            chat = None if self._is_within(body) else view(body.json(), scope["path"])
         except ClientDisconnected:
             return
         except BodyError as error:
@@ -82,6 +82,16 @@ class LimitsMiddleware:
         if chat is not None:
             scope = self._apply(scope, body, chat)
         await self.app(scope, receive, send)
+
+    def _is_within(self, body: Body) -> bool:
+        """Whether nothing can be left to do, seen without looking into the conversation."""
+        value = body.json()
+        return (
+            not body.replaced
+            and len(body.raw) <= self._harmless
+            and isinstance(value, dict)
+            and (self.default_max_tokens <= 0 or _names_limit(value))
+        )
 
     def _apply(self, scope: Scope, body: Body, chat: ChatView) -> Scope:
         value, state = chat.body, scope["state"]
