@@ -1,16 +1,26 @@
-"""The innermost layer: whatever became of an answer, stop its upstream and record what it used."""
+"""The innermost layer: whatever became of an answer, end it honestly, stop its upstream, record its use."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from middleware._asgi import ASGIApp, Receive, Scope, Send
-from middleware._state import COMPLETION, Completion
+from middleware._reject import dialect_of, sse_error
+from middleware._state import COMPLETION, REQUEST_ID, Completion
 from providers.base import ChatReply, RawReply
+from providers.errors import ProviderError
+
+from .errors import rejection_of
 
 REPLY = "gateway.reply"
 
 
 class SettleMiddleware:
     """Closes the reply that a handler left in ``state["gateway.reply"]`` and copies its usage.
+
+    A stream whose upstream breaks off ends with an error event in the caller's dialect, and with no
+    ``[DONE]`` behind it. That is done here and not in a generator around the reply's own, which would
+    cost every event a frame.
 
     A response that is cancelled while it waits in ``send`` leaves its generator suspended until it
     is collected; closing the reply here stops the upstream in the same instant instead.
@@ -26,11 +36,25 @@ class SettleMiddleware:
         state = scope["state"]
         try:
             await self.app(scope, receive, send)
+        except ProviderError as error:
+            # Handlers turn what fails before the answer into a refusal, so this one has begun.
+            note_error(state, error)
+            event = sse_error(rejection_of(error), dialect_of(scope), state.get(REQUEST_ID))
+            # The blank line ends an event that the upstream may have left half-written.
+            await send({"type": "http.response.body", "body": b"\n\n" + event, "more_body": False})
         finally:
             reply: ChatReply | RawReply | None = state.pop(REPLY, None)
             if reply is not None:
                 record(state.get(COMPLETION), reply)
                 await reply.aclose()
+
+
+def note_error(state: dict[str, Any], error: ProviderError) -> None:
+    """Tell telemetry which upstream failed where; refusals of the caller's own request are not failures."""
+    if error.status >= 500 or error.upstream_status is not None:
+        completion = state.setdefault(COMPLETION, Completion())
+        completion.upstream_error = (error.stage, error.code)
+        completion.provider = completion.provider or error.provider
 
 
 def record(completion: Completion | None, reply: ChatReply | RawReply) -> None:

@@ -12,11 +12,12 @@ from blacksheep import Content, Request, Response, StreamedContent
 from middleware._asgi import Scope
 from middleware._body import Body, BodyError
 from middleware._reject import Rejection, dialect_of, envelope
-from middleware._state import BODY, COMPLETION, REQUEST_ID, SAVINGS, Completion
+from middleware._state import BODY, REQUEST_ID, SAVINGS
 from providers.errors import ProviderError
 
 from ..dispatch import Target
 from ..errors import rejection_of
+from ..settle import note_error
 
 logger = logging.getLogger("gateway")
 
@@ -62,14 +63,6 @@ def refuse(request: Request, rejection: Rejection) -> Response:
     state = state_of(request)
     body = envelope(rejection, dialect_of(scope_of(request)), state.get(REQUEST_ID))
     return json_response(body, rejection.headers, rejection.status)
-
-
-def note_error(state: dict[str, Any], error: ProviderError) -> None:
-    """Tell telemetry which upstream failed where; refusals of the caller's own request are not failures."""
-    if error.status >= 500 or error.upstream_status is not None:
-        completion = state.setdefault(COMPLETION, Completion())
-        completion.upstream_error = (error.stage, error.code)
-        completion.provider = completion.provider or error.provider
 
 
 def guarded(handler: Handler) -> Handler:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
-
 from blacksheep import Request, Response
 
-from middleware._reject import sse_error
 from middleware._state import COMPLETION, DEFAULTED, Completion
-from providers.base import ChatReply
-from providers.errors import BadRequest, ProviderError
+from providers.errors import BadRequest
 from providers.types import ChatCall
 
 from ..dispatch import Dispatcher
-from ..errors import rejection_of
 from ..settle import REPLY
 from ._http import (
     SSE_HEADERS,
@@ -23,7 +17,6 @@ from ._http import (
     guarded,
     json_object,
     json_response,
-    note_error,
     state_of,
     target_headers,
 )
@@ -49,18 +42,7 @@ def chat_completions(dispatcher: Dispatcher) -> Handler:
             headers.append((b"x-gateway-dropped-params", ", ".join(reply.dropped).encode("ascii", "replace")))
         if not stream:
             return json_response(await reply.completion(), headers)
-        content = EventStream(b"text/event-stream; charset=utf-8", _events(reply, state))
+        content = EventStream(b"text/event-stream; charset=utf-8", reply.sse())
         return Response(200, [*headers, *SSE_HEADERS], content)
 
     return guarded(handle)
-
-
-async def _events(reply: ChatReply, state: dict[str, Any]) -> AsyncIterator[bytes]:
-    """The reply's events. A failure becomes an error event with no ``[DONE]`` behind it."""
-    try:
-        async for piece in reply.sse():
-            if piece:  # BlackSheep takes an empty piece for the end
-                yield piece
-    except ProviderError as error:
-        note_error(state, error)
-        yield sse_error(rejection_of(error), "openai")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote_from_bytes
 
@@ -10,14 +9,12 @@ import orjson
 from blacksheep import Content, Request, Response
 
 from middleware._body import Body
-from middleware._reject import sse_error
-from middleware._state import BODY, COMPLETION, REQUEST_ID, Completion
-from providers.base import RawReply, SpeaksMessages
-from providers.errors import NotConfigured, ProviderError
+from middleware._state import BODY, COMPLETION, Completion
+from providers.base import SpeaksMessages
+from providers.errors import NotConfigured
 from providers.types import MessagesCall
 
 from ..dispatch import Dispatcher, Target
-from ..errors import rejection_of
 from ..settle import REPLY
 from ._http import (
     SSE_HEADERS,
@@ -25,7 +22,6 @@ from ._http import (
     Handler,
     guarded,
     json_object,
-    note_error,
     scope_of,
     state_of,
     target_headers,
@@ -58,7 +54,7 @@ def messages(dispatcher: Dispatcher) -> Handler:
             # What Anthropic's SDK shows as `_request_id`, and what Anthropic's support asks for.
             headers.append((b"request-id", reply.upstream_request_id.encode("latin-1")))
         if reply.stream:
-            content = EventStream(reply.content_type, _events(reply, state))
+            content = EventStream(reply.content_type, reply.chunks())
             return Response(200, [*headers, *SSE_HEADERS], content)
         body = b"".join([piece async for piece in reply.chunks()])
         return Response(200, headers, Content(reply.content_type, body))
@@ -75,12 +71,3 @@ def _call(request: Request, body: Body, value: dict[str, Any], target: Target) -
     # Servers let any byte through here; on the wire to the upstream only ASCII may stand.
     query = quote_from_bytes(scope.get("query_string", b""), safe=_QUERY).encode()
     return MessagesCall(wire, target.model, own, query)
-
-
-async def _events(reply: RawReply, state: dict[str, Any]) -> AsyncIterator[bytes]:
-    try:
-        async for piece in reply.chunks():
-            yield piece
-    except ProviderError as error:
-        note_error(state, error)
-        yield b"\n\n" + sse_error(rejection_of(error), "anthropic", state.get(REQUEST_ID))
