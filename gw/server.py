@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ def create() -> ASGIApp:
     """What each worker calls: the application from the environment, signals and GC set up."""
     from .app import create_app
 
+    _batch()
     return create_app(load(os.environ, simulated=os.environ.get(SIMULATED) == "1"), own_process=True)
 
 
@@ -59,6 +61,19 @@ def run(settings: Settings) -> None:
     finally:
         if metrics_dir is not None:
             shutil.rmtree(metrics_dir, ignore_errors=True)
+
+
+def _batch() -> None:
+    """Ask the kernel (Linux) not to interrupt a running thread for one that it has just woken.
+
+    A worker is two threads, one that runs Python and one that writes to sockets. Where they share a
+    core, each event woke the second in the middle of the first; as batch threads they take turns
+    instead, and one turn writes for many streams. No privilege is needed, and with a core to
+    spare nothing changes.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):  # a container's seccomp profile may forbid it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _share_metrics(settings: Settings) -> str | None:
