@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,25 +25,36 @@ from .report import judge, table
 from .traffic import through_gateway, to_upstream
 
 _PLAIN = "[sim tokens=16]"
+_BURST = "[sim tokens=200]"
 
 
 @dataclass(slots=True, frozen=True)
 class Scale:
-    """How long things run: seconds, requests, streams."""
+    """How long things run: seconds, requests, streams of one round; how many rounds."""
 
+    rounds: int
     steady: float
     latency: int
     streams: int
-    rounds: int
     events_s: int
     open_streams: int
     size_requests: float
 
 
-FULL = Scale(steady=6, latency=1500, streams=4000, rounds=3, events_s=6, open_streams=1000, size_requests=1.0)
+FULL = Scale(rounds=6, steady=1.5, latency=300, streams=800, events_s=4, open_streams=1000, size_requests=1.0)
 QUICK = Scale(
-    steady=1.5, latency=300, streams=800, rounds=1, events_s=2, open_streams=1000, size_requests=0.25
+    rounds=2, steady=1.0, latency=200, streams=400, events_s=2, open_streams=1000, size_requests=0.25
 )
+
+
+@dataclass(slots=True, frozen=True)
+class Side:
+    """One of what is compared. ``fields(directive, stream)`` is what a load sends to it."""
+
+    name: str
+    process: Process
+    port: int
+    fields: Callable[[str, bool], dict[str, Any]]
 
 
 class Bench:
@@ -117,25 +128,48 @@ class Bench:
         result["utilisation"] = used / result["seconds"]
         return result
 
-    def side(
-        self, process: Process, port: int, fields: Callable[..., dict[str, Any]], say: Callable[[str], None]
-    ) -> dict[str, Any]:
-        """What is measured on the gateway and on nginx alike."""
+    def compare(self, sides: Sequence[Side], say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+        """What is measured on every side alike, in turns; of each side its quietest round counts.
+
+        Where the machine is shared its speed drifts within seconds, by a factor of two on the one
+        this was written on: a side measured in one go is lucky or not. What other tenants do only
+        ever adds to a cost, so the lowest of several rounds is the nearest to the truth.
+        """
         scale = self.scale
-        plain = fields(_PLAIN, stream=False)
-        self.load(port, plain, connections=64, seconds=scale.steady / 3)  # warm-up
-        say("c=64")
-        figures = {"c64": self.costed(process, port, plain, connections=64, seconds=scale.steady)}
-        say("c=1")
-        figures["c1"] = self.load(port, plain, requests=scale.latency, warm_up=50)
-        say("s200")
-        burst = fields("[sim tokens=200]", stream=True)
-        self.load(port, burst, connections=32, requests=scale.streams // 8)
-        figures["s200"] = self.costed(process, port, burst, connections=32, requests=scale.streams)
-        say("d5")
-        paced = fields("[sim tokens=200 delay_ms=5]", stream=True)
-        figures["d5"] = self.costed(process, port, paced, connections=32, requests=32 * scale.rounds)
-        return figures
+        best: dict[str, dict[str, Any]] = {side.name: {} for side in sides}
+
+        def in_turns(name: str, key: str, measure: Callable[[Side], dict[str, Any]]) -> None:
+            for turn in range(1, scale.rounds + 1):
+                for side in sides:
+                    say(f"{name}, round {turn} of {scale.rounds}, {side.name}")
+                    found, known = measure(side), best[side.name].get(name)
+                    if known is None or found[key] < known[key]:
+                        best[side.name][name] = found
+
+        for side in sides:
+            self.load(side.port, side.fields(_PLAIN, False), connections=64, seconds=1.0)  # warm-up
+            self.load(side.port, side.fields(_BURST, True), connections=32, requests=200)
+
+        def c64(side: Side) -> dict[str, Any]:
+            fields = side.fields(_PLAIN, False)
+            return self.costed(side.process, side.port, fields, connections=64, seconds=scale.steady)
+
+        def c1(side: Side) -> dict[str, Any]:
+            return self.load(side.port, side.fields(_PLAIN, False), requests=scale.latency, warm_up=50)
+
+        def s200(side: Side) -> dict[str, Any]:
+            fields = side.fields(_BURST, True)
+            return self.costed(side.process, side.port, fields, connections=32, requests=scale.streams)
+
+        def d5(side: Side) -> dict[str, Any]:
+            fields = side.fields("[sim tokens=200 delay_ms=5]", True)
+            return self.costed(side.process, side.port, fields, connections=32, requests=32)
+
+        in_turns("c64", "cpu_us", c64)
+        in_turns("c1", "p50", c1)
+        in_turns("s200", "cpu_us", s200)
+        in_turns("d5", "event_us", d5)
+        return best
 
     def events(self, process: Process, port: int) -> dict[str, Any]:
         """Many streams at 50 events/s each: nothing coalesces unless the gateway falls behind."""
@@ -202,13 +236,15 @@ class Bench:
         direct = self.load(self.upstream_port, plain, requests=self.scale.latency, warm_up=50)
         figures: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "direct": direct}
         figures["pinned"] = self.measured_cpu is not None
+        sides = [Side("gateway", gate, port, lambda text, stream: through_gateway(text, stream=stream))]
         if proxy is not None:
-            figures["nginx"] = self.side(
-                proxy, proxy_port, lambda text, stream: to_upstream(text), lambda what: say(f"nginx {what}")
-            )
-        figures["gateway"] = self.side(gate, port, through_gateway, lambda what: say(f"gateway {what}"))
-        say("gateway, events of 600 streams")
-        figures["gateway"]["events"] = self.events(gate, port)
+            sides.insert(0, Side("nginx", proxy, proxy_port, lambda text, stream: to_upstream(text)))
+        figures |= self.compare(sides, say)
+        found: list[dict[str, Any]] = []
+        for turn in range(1, min(self.scale.rounds, 3) + 1):
+            say(f"gateway, events of 600 streams, round {turn}")
+            found.append(self.events(gate, port))
+        figures["gateway"]["events"] = max(found, key=lambda one: float(one["capacity"]))
         say(f"gateway, {self.scale.open_streams} open streams")
         figures["gateway"]["open_streams"] = self.open_streams(gate, port)
         figures["sizes"] = self.sizes(gate, port, lambda what: say(f"gateway, {what}"))
