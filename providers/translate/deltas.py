@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from operator import methodcaller
 from typing import Any
 
 from .unwrap import InputUnwrapper
@@ -27,6 +28,8 @@ _TOKENS = re.compile(
     rb"|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))*+"
 )
 _SPECIAL = b'"\\' + bytes(set(range(32)) - {10})
+#: The end of a delta without padding.
+_END = b'"}}\n\n'
 #: Bytes that are split at once, at first. It doubles while they turn out to be one run, so that what is
 #: looked at in vain stays in proportion to what is found.
 _WINDOW = 4096
@@ -37,7 +40,7 @@ _WORTH_SPLITTING = 400
 class PlainDeltas:
     """Finds the plain deltas of one block that stand in a row. The API pads its JSON with spaces."""
 
-    __slots__ = ("_between", "_head", "_one", "only")
+    __slots__ = ("_behead", "_between", "_head", "_one", "only")
 
     def __init__(self, index: int, kind: str) -> None:
         delta, field = DELTAS[kind]
@@ -47,6 +50,7 @@ class PlainDeltas:
         ).encode()
         tail = rb'" *+\} *+\}\n\n'
         self._head = len(head)
+        self._behead = methodcaller("removeprefix", head)
         self._one = re.compile(re.escape(head) + _TOKEN + tail)
         #: Matches bytes that are one such event and nothing else; ``match[1]`` is the token.
         self.only = self._one.fullmatch
@@ -63,14 +67,37 @@ class PlainDeltas:
                 # Split at what stands between two tokens, which begins where this one ends. A line
                 # break cannot be part of a JSON string: nothing inside one can look like that.
                 end = min(position + window, size)
-                first, *more = self._between.split(data[match.end(1) : end])
+                between = data[match.end(1) : end]
+                more, cut_off = self._unpadded(between) or self._padded(between)
                 window *= 2
-                if first or len(more) < 2 or not _are_tokens(more[:-1]):
+                if len(more) < 2 or not _are_tokens(more):
                     window = 0
                     continue
-                position = end - len(more.pop()) - self._head  # the last one may be cut off
+                position = end - cut_off
                 tokens += more
         return tokens, position
+
+    def _unpadded(self, between: bytes) -> tuple[list[bytes], int] | None:
+        """The tokens of whole events and the bytes behind them; None when not all are that simple.
+
+        Half the time of :meth:`_padded`: the separator is short, and no event is looked at twice.
+        """
+        first, *events = between.split(_END)
+        if first or not events:
+            return None
+        rest = events.pop()
+        tokens = list(map(self._behead, events))
+        # Each was shortened by its head or not at all: the sum says whether every one had it.
+        if sum(map(len, events)) - sum(map(len, tokens)) != len(events) * self._head:
+            return None
+        return tokens, len(rest)
+
+    def _padded(self, between: bytes) -> tuple[list[bytes], int]:
+        """The same for events with spaces before their braces."""
+        first, *tokens = self._between.split(between)
+        if first or not tokens:
+            return [], 0
+        return tokens, len(tokens.pop()) + self._head  # the last one may be cut off
 
 
 @lru_cache(maxsize=128)
