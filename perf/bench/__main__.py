@@ -41,7 +41,9 @@ class Scale:
     size_requests: float
 
 
-FULL = Scale(rounds=6, steady=1.5, latency=300, streams=800, events_s=4, open_streams=1000, size_requests=1.0)
+FULL = Scale(
+    rounds=6, steady=1.5, latency=300, streams=1000, events_s=4, open_streams=1000, size_requests=1.0
+)
 QUICK = Scale(
     rounds=2, steady=1.0, latency=200, streams=400, events_s=2, open_streams=1000, size_requests=0.25
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -180,6 +181,15 @@ def test_two_workers_share_metrics_and_limits(upstream: Upstream) -> None:
             assert chat(pair)[0] == 200
         for _ in range(5):  # whichever worker answers
             assert pair.metric("gateway_requests_total", provider="anthropic", status="200") == 20
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has batch threads")
+def test_a_workers_threads_do_not_interrupt_each_other(gateway: Gateway) -> None:
+    """Half of the CPU per request, see docs/decisions/007-speed.md."""
+    threads = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split()
+    (worker,) = map(int, threads)
+    policies = {os.sched_getscheduler(int(t.name)) for t in Path(f"/proc/{worker}/task").iterdir()}
+    assert policies == {os.SCHED_BATCH}
 
 
 def test_sigterm_lets_a_stream_finish(upstream: Upstream) -> None:
