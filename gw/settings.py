@@ -145,16 +145,10 @@ class _Reader:
         text = self.text(name)
         if text is None:
             return None
-        try:
-            parts = urlsplit(text)
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            valid = False
-        # A password in the URL would reach logs and error messages.
-        if not valid or "@" in parts.netloc or parts.query or parts.fragment:
-            self._bad(
-                name, "…" if "@" in text else text, "an http(s)://host[:port][/path] without credentials"
-            )
+        if not _is_plain_url(text):
+            # A password in the URL would reach logs and error messages.
+            shown = "…" if "@" in text else text
+            self._bad(name, shown, "an http(s)://host[:port][/path] without credentials")
             return None
         return text.rstrip("/")
 
@@ -190,6 +184,16 @@ class _Reader:
     def _bad(self, name: str, value: str, wanted: str) -> None:
         shown = "…" if BY_NAME[name].secret else value
         self.problems.append(f"{name}={shown!r} is not valid: it must be {wanted}.")
+
+
+def _is_plain_url(text: str) -> bool:
+    """An http(s) URL of host, port and path, and nothing else."""
+    try:
+        parts = urlsplit(text)
+        reachable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return reachable and not ("@" in parts.netloc or parts.query or parts.fragment)
 
 
 def load(environ: Mapping[str, str], *, simulated: bool = False) -> Settings:
