@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import httptools
 
 from ..errors import ProtocolError, ProviderError
 from .response import EngineResponse, Excess, StaleConnection
-
-if TYPE_CHECKING:
-    from .pool import Pool
 
 #: Bytes of unread body above which the socket is no longer read. A read takes everything, so the
 #: low-water mark is zero.
@@ -32,8 +29,20 @@ _SLICE = 256 * 1024
 _PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
+class Owner(Protocol):
+    """What a connection tells the pool that it belongs to."""
+
+    def release(self, connection: Connection) -> None:
+        """The exchange is over and the connection can carry another."""
+        ...
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is closed. Called once."""
+        ...
+
+
 class Connection(asyncio.Protocol):
-    """A transport, its parser and its timer. Owned by a :class:`~.pool.Pool` until it is dropped."""
+    """A transport, its parser and its timer. Has an :class:`Owner` until it is dropped."""
 
     __slots__ = (
         "_answered",
@@ -55,7 +64,7 @@ class Connection(asyncio.Protocol):
         "timer_at",
     )
 
-    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, pool: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self._pool = pool
         self.loop = loop
         self.parser: httptools.HttpResponseParser | None = None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
+
+import httptools
 
 from ..errors import ProtocolError, Timeout
 from .types import Header
-
-if TYPE_CHECKING:
-    from .connection import Connection
 
 #: A head with more fields than this is refused. Granian, hyper and llhttp's users stop at about 100.
 MAX_HEADERS = 128
@@ -22,6 +21,28 @@ _DEFAULT_READ_LIMIT = 32 * 1024 * 1024
 
 class Excess(Exception):
     """Bytes that follow a finished response; stops the parser before it appends them to the body."""
+
+
+class Carrier(Protocol):
+    """What a response needs of the connection that it arrives on."""
+
+    loop: asyncio.AbstractEventLoop
+    parser: httptools.HttpResponseParser | None
+    keep_alive: bool
+    #: Loop time at which the connection's timer fires.
+    timer_at: float
+
+    def arm(self, due: float) -> None:
+        """Make the timer fire at ``due``."""
+        ...
+
+    def drained(self) -> None:
+        """Everything that had arrived was read."""
+        ...
+
+    def drop(self) -> None:
+        """Close at once."""
+        ...
 
 
 class StaleConnection(Exception):
@@ -54,14 +75,14 @@ class EngineResponse:
         "status",
     )
 
-    def __init__(self, connection: Connection, head_only: bool, idle: float, total_at: float) -> None:
+    def __init__(self, connection: Carrier, head_only: bool, idle: float, total_at: float) -> None:
         self.status = 0
         self._fields: list[Header] = []
         self.headers: Sequence[Header] = self._fields
         self.chunks: list[bytes] = []
         self.on_body = self.chunks.append
         self.complete = False
-        self.connection: Connection | None = connection
+        self.connection: Carrier | None = connection
         #: Loop time at which the connection's timer has to give up.
         self.due = total_at
         self._error: Exception | None = None
