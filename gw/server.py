@@ -25,8 +25,12 @@ KILL_MARGIN_SECONDS = 5
 
 def create() -> ASGIApp:
     """What each worker calls: the application from the environment, signals and GC set up."""
+    from prometheus_client import disable_created_metrics
+
     from .app import create_app
 
+    # Its default is a second series beside each counter, of start times that nobody reads.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     _batch()
     return create_app(load(os.environ, simulated=os.environ.get(SIMULATED) == "1"), own_process=True)
 
