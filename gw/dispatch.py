@@ -17,7 +17,7 @@ from providers.errors import BadRequest, ModelNotFound, NotConfigured
 from .settings import Claude, Local
 
 ROUTED_NAMES = ("auto", "smartroute")
-#: Aliases for clients that change their behaviour when a name contains ``claude`` (Cursor does).
+#: How clients spell the family: bare, and as OpenRouter and Bedrock prefix it.
 _FAMILY_PREFIXES = ("claude-", "anthropic/claude-", "anthropic.claude-")
 
 

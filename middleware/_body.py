@@ -29,7 +29,8 @@ MAX_DEPTH = 200
 _SEARCH_BELOW = 16 * 1024
 _FEW_BRACKETS = 24
 
-_MAX_DIGITS = 18  # int() refuses thousands of digits
+#: Digits of a ``content-length`` that are read at all: int() refuses thousands with an error of its own.
+MAX_DIGITS = 18
 
 _Bytes = bytes  # inside the class ``bytes`` is a method
 _UNPARSED: Any = object()
@@ -139,7 +140,7 @@ def _announced(scope: Scope) -> int:
     length = -1
     for name, value in scope["headers"]:
         if name == b"content-length":
-            length = int(value) if value.isdigit() and len(value) <= _MAX_DIGITS and length < 0 else -1
+            length = int(value) if value.isdigit() and len(value) <= MAX_DIGITS and length < 0 else -1
         elif name == b"transfer-encoding":
             return -1
     return length

@@ -13,13 +13,12 @@ from __future__ import annotations
 import asyncio
 
 from ._asgi import ASGIApp, Header, Receive, Scope, Send
-from ._body import ClientDisconnected, read_body
+from ._body import MAX_DIGITS, ClientDisconnected, read_body
 from ._reject import OnReject, Rejection, reject_json
 
 #: Methods whose requests have no content that means anything (RFC 9110 §9.3).
 _BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"})
 _ANNOUNCING = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
-_MAX_DIGITS = 18  # int() refuses thousands of digits with a ValueError of its own
 
 
 class BodyLimitMiddleware:
@@ -82,7 +81,7 @@ class BodyLimitMiddleware:
                 raise _Refused(
                     415, "unsupported_content_encoding", message, ((b"accept-encoding", b"identity"),)
                 )
-        if length is not None and (len(length) > _MAX_DIGITS or int(length) > self.max_bytes):
+        if length is not None and (len(length) > MAX_DIGITS or int(length) > self.max_bytes):
             raise self.too_large()
         return expected
 
