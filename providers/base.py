@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from .types import ChatCall, Embeddings, EmbeddingsCall, MessagesCall, ModelInfo, Usage
+from .types import (
+    ChatCall,
+    CompletionCall,
+    Embeddings,
+    EmbeddingsCall,
+    MessagesCall,
+    ModelInfo,
+    Usage,
+)
 
 #: What an adapter may say that it can do. The contract suite (tests/providers/contract.py) holds it to
 #: every feature that it declares and to a clear 400 for a request that needs one that it does not.
@@ -15,7 +23,8 @@ from .types import ChatCall, Embeddings, EmbeddingsCall, MessagesCall, ModelInfo
 #: ``documents`` PDFs; ``schema`` ``response_format: json_schema`` enforced; ``json_object`` the same
 #: without a schema; ``thinking`` reasoning is shown as ``reasoning_content`` and ``reasoning_effort``
 #: has an effect; ``embeddings`` the provider is :class:`SpeaksEmbeddings`; ``messages`` it is
-#: :class:`SpeaksMessages`.
+#: :class:`SpeaksMessages`; ``completions`` it is :class:`SpeaksCompletions`; ``signed_thinking`` thinking
+#: is signed and can be replayed (``Writer.signature``).
 Feature = Literal[
     "tools",
     "forced_tools",
@@ -26,11 +35,14 @@ Feature = Literal[
     "thinking",
     "embeddings",
     "messages",
+    "completions",
+    "signed_thinking",
 ]
 
 
 class ChatReply(Protocol):
-    """An answer whose first upstream event has arrived without an error.
+    """An answer whose first upstream event has arrived without an error; in the dialect of the call's
+    ``writer`` (chat completions without one).
 
     Exactly one of :meth:`sse` and :meth:`completion` is consumed: the one that the request's ``stream``
     asked for. ``usage``, ``finish_reason`` and
@@ -53,13 +65,18 @@ class ChatReply(Protocol):
         ...
 
     def sse(self) -> AsyncIterator[bytes]:
-        """Chat-completion chunks as SSE bytes: one item per upstream read, never one per event,
-        ending with ``data: [DONE]``. Raises :class:`~providers.errors.ProviderError` when the
-        upstream breaks off; what was yielded before stays valid, and no ``[DONE]`` follows."""
+        """Events as SSE bytes: one item per upstream read, never one per event, ending as the dialect
+        ends (chat completions: ``data: [DONE]``). Raises :class:`~providers.errors.ProviderError` when the
+        upstream breaks off; what was yielded before stays valid, and no ending follows."""
         ...
 
     async def completion(self) -> dict[str, Any]:
-        """The whole answer as one ``chat.completion`` object. Raises ``ProviderError``."""
+        """The whole answer as one object (chat completions: ``chat.completion``). Raises
+        ``ProviderError``."""
+        ...
+
+    def failed(self, code: str, message: str) -> bytes:
+        """See :meth:`~providers.types.Writer.failed`."""
         ...
 
     async def aclose(self) -> None:
@@ -104,9 +121,15 @@ class RawReply(Protocol):
     #: True for an event stream; otherwise the whole body is one piece.
     stream: bool
     content_type: bytes
+    #: The upstream's response headers that are the caller's business (rate limits and the like).
+    headers: tuple[tuple[bytes, bytes], ...]
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The upstream's bytes. Raises ``ProviderError`` when they break off."""
+        ...
+
+    def failed(self, code: str, message: str) -> bytes:
+        """As :meth:`ChatReply.failed`."""
         ...
 
     async def aclose(self) -> None:
@@ -116,7 +139,8 @@ class RawReply(Protocol):
 
 @runtime_checkable
 class SpeaksMessages(Protocol):
-    """A provider that also takes Anthropic's dialect, and passes it through."""
+    """A provider whose upstream itself speaks Anthropic's dialect: requests and answers pass unchanged.
+    Every other provider is asked through a translation to :meth:`Provider.chat`."""
 
     async def messages(self, call: MessagesCall) -> RawReply:
         """Send ``call`` and wait for the first event. Raises ``ProviderError``."""
@@ -129,4 +153,22 @@ class SpeaksEmbeddings(Protocol):
 
     async def embed(self, call: EmbeddingsCall) -> Embeddings:
         """One vector for each input, in order. Raises ``ProviderError``."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A provider whose upstream cannot count tokens, and that can estimate."""
+
+    async def estimate(self, call: ChatCall) -> int:
+        """About how many input tokens ``call`` would be. Raises ``BadRequest`` for what is wrong with it."""
+        ...
+
+
+@runtime_checkable
+class SpeaksCompletions(Protocol):
+    """A provider that completes a text (``/v1/completions``), with a ``suffix`` where the model can."""
+
+    async def complete(self, call: CompletionCall) -> ChatReply:
+        """As :meth:`Provider.chat`; the answer is of ``text_completion`` objects."""
         ...

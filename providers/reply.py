@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from .errors import ProviderError
 from .translate.chat_anthropic import ReplyShape
-from .types import Usage
+from .types import ChatCall, NewWriter, Usage
 
 #: How long to wait for the end of the HTTP body behind the last event, so that the connection can be
 #: used again. It follows at once or not at all.
@@ -58,6 +58,10 @@ class Translator(Protocol):
         """The chunks that ``data`` completes; ``b""`` for none, and always when assembling."""
         ...
 
+    def failed(self, code: str, message: str) -> bytes:
+        """See :meth:`~providers.types.Writer.failed`."""
+        ...
+
     def end(self) -> bytes:
         """The upstream has closed. Unless ``done``, that is a failure; what is returned is an end that a
         client waits for and the upstream forgot, ``b""`` as a rule."""
@@ -85,6 +89,7 @@ class NewTranslator(Protocol):
         usage: Usage,
         provider: str,
         request_id: str | None,
+        writer: NewWriter | None,
     ) -> Assembler: ...
 
 
@@ -168,6 +173,10 @@ class StreamedReply:
         finally:
             await self.aclose()
 
+    def failed(self, code: str, message: str) -> bytes:
+        """See :class:`~providers.base.ChatReply`."""
+        return self._translator.failed(code, message)
+
     async def completion(self) -> dict[str, Any]:
         """Not for a stream that is passed through: it is asked for in the form in which it is wanted."""
         raise RuntimeError("this answer was asked for as a stream")
@@ -214,8 +223,8 @@ class StreamedReply:
 class TranslatedReply(StreamedReply):
     """A streamed answer in another dialect, for a caller who wants it streamed or whole.
 
-    ``requested_model`` is the caller's name for the model. ``shape`` and ``dropped`` come from the
-    translation of the request.
+    ``shape`` and ``dropped`` come from the
+    translation of the request of ``call``.
     """
 
     __slots__ = ("_assembler", "_new_translator", "_streaming")
@@ -226,26 +235,25 @@ class TranslatedReply(StreamedReply):
         source: ByteSource,
         new_translator: NewTranslator,
         *,
+        call: ChatCall,
         shape: ReplyShape,
-        model: str,
-        requested_model: str,
-        streaming: bool,
         provider: str,
         dropped: tuple[str, ...] = (),
         upstream_request_id: str | None = None,
     ) -> None:
         self._new_translator = partial(
             new_translator,
-            model=requested_model,
+            model=call.requested_model,
             shape=shape,
             usage=Usage(),
             provider=provider,
             request_id=upstream_request_id,
+            writer=call.writer,
         )
         super().__init__(
             source,
-            self._translate(streaming),
-            model=model,
+            self._translate(call.body.get("stream") is True),
+            model=call.model,
             provider=provider,
             dropped=dropped,
             upstream_request_id=upstream_request_id,

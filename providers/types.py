@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 #: Characters of a model's name: it ends up in headers, logs and metrics.
 MAX_MODEL_NAME = 256
@@ -76,34 +76,124 @@ class ModelInfo:
     capabilities: ModelCapabilities = field(default_factory=ModelCapabilities)
 
 
+class Writer(Protocol):
+    """Where a translator puts what it has understood of an answer; writes it in the caller's dialect.
+
+    *Tokens* are the insides of JSON strings, already escaped, as the upstream wrote them, and never empty.
+    A writer for a stream gives its bytes by :meth:`take`; one for a whole answer gives :meth:`whole`.
+    """
+
+    def start(self, answer_id: str, created: int, model: str) -> None:
+        """``answer_id`` without the prefix of any dialect; ``created`` in Unix seconds; ``model`` as the
+        caller is to see it."""
+        ...
+
+    def expect(self, *, reasoning: bool) -> None:
+        """What the tokens given to :meth:`token` are from now on; without it, text."""
+        ...
+
+    def token(self, token: bytes) -> bytes:
+        """:meth:`text` or :meth:`reasoning` of one token, and :meth:`take`, when nothing else waits."""
+        ...
+
+    def text(self, tokens: Sequence[bytes]) -> None: ...
+    def reasoning(self, tokens: Sequence[bytes]) -> None: ...
+    def signature(self, token: bytes) -> None:
+        """What proves the reasoning that is being written (Anthropic's ``signature_delta``)."""
+        ...
+
+    def redacted(self, data: str) -> None:
+        """Reasoning that only the model can read (Anthropic's ``redacted_thinking``): whole, between two
+        other parts."""
+        ...
+
+    def refusal(self, token: bytes) -> None: ...
+    def call(self, index: int, call_id: str, name: str, *, custom: bool) -> None: ...
+    def arguments(self, index: int, tokens: Sequence[bytes], *, custom: bool) -> None: ...
+    def close(self) -> None:
+        """The text, the reasoning or the call that was being written is complete: what comes next is another
+        part, also when it is of the same kind. Upstreams without blocks never say so."""
+        ...
+
+    def finish(self, reason: str, usage: Usage) -> None:
+        """``reason`` is an OpenAI ``finish_reason``."""
+        ...
+
+    def take(self) -> bytes:
+        """The bytes written since the last call."""
+        ...
+
+    def failed(self, code: str, message: str) -> bytes:
+        """The event that ends a stream that broke off; ``b""`` where the error of the dialect needs nothing
+        that only the writer knows."""
+        ...
+
+    def whole(self) -> dict[str, Any]:
+        """The answer in one piece; valid once :meth:`finish` was called. Raises ``ValueError`` when a text
+        is not valid Unicode."""
+        ...
+
+
+class NewWriter(Protocol):
+    """Makes the writer of one answer: its class, or a ``partial`` of it. ``include_usage`` and
+    ``legacy`` (``function_call`` instead of ``tool_calls``) mean something for chat completions alone."""
+
+    def __call__(self, *, streaming: bool, include_usage: bool, legacy: bool) -> Writer: ...
+
+
+def _no_session() -> str:
+    return ""
+
+
 @dataclass(slots=True, frozen=True)
 class ChatCall:
-    """One chat completion to be answered.
+    """One chat to be answered.
 
-    ``body`` is the caller's parsed chat-completions request: read it, never change it. ``model`` is
-    the upstream's id for the model; ``requested_model`` is the caller's name for it.
-    ``max_tokens_defaulted`` is true when ``body["max_tokens"]`` is the gateway's default rather than
-    the caller's wish: a provider may then add room for a model that thinks.
+    ``body`` is a parsed chat-completions request, the caller's own or what another dialect was translated
+    to: read it, never change it. ``model`` is the upstream's id for the model; ``requested_model`` is the
+    caller's name for it. ``max_tokens_defaulted`` is true when ``body["max_tokens"]`` is the gateway's
+    default rather than the caller's wish: a provider may then add room for a model that thinks.
+
+    ``writer`` makes the writer of the answer in the caller's dialect; None: chat completions.
+    ``session`` names the conversation that the request belongs to (opaque, already bound to the caller's
+    key; "" when unknown). It is asked for only when something is kept for a session.
     """
 
     body: Mapping[str, Any]
     model: str
     requested_model: str
     max_tokens_defaulted: bool = False
+    writer: NewWriter | None = None
+    session: Callable[[], str] = _no_session
 
 
 @dataclass(slots=True, frozen=True)
 class MessagesCall:
     """One request in Anthropic's own dialect, to be passed on as it stands.
 
-    ``body`` is what goes over the wire; ``headers`` are the caller's ``anthropic-*`` headers and
-    ``query`` its query string, both passed on unchanged. ``model`` is the upstream's id.
+    ``body`` is what goes over the wire; ``headers`` are the caller's headers that may go along and
+    ``query`` its query string, both passed on unchanged. ``model`` is the upstream's id. ``endpoint``:
+    ``count_tokens`` asks how many input tokens the request would be (``{"input_tokens": int}``).
     """
 
     body: bytes
     model: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
     query: bytes = b""
+    endpoint: Literal["messages", "count_tokens"] = "messages"
+
+
+@dataclass(slots=True, frozen=True)
+class CompletionCall:
+    """One text completion (``/v1/completions``): a ``prompt``, and for fill-in-the-middle a ``suffix``.
+
+    ``body`` is the caller's parsed request; the rest as in :class:`ChatCall`.
+    """
+
+    body: Mapping[str, Any]
+    model: str
+    requested_model: str
+    max_tokens_defaulted: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -87,8 +87,7 @@ class AnthropicProvider:
         reply = AnthropicReply(
             response,
             request,
-            requested_model=call.requested_model,
-            streaming=call.body.get("stream") is True,
+            call=call,
             provider=self.name,
             upstream_request_id=request_id.decode("latin-1") if request_id else None,
         )

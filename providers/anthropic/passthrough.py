@@ -14,6 +14,7 @@ import orjson
 
 from ..errors import ProtocolError
 from ..http import HttpResponse
+from ..http.types import Header
 from ..sse import Event, SseParser
 from ..translate.anthropic_errors import from_event
 from ..translate.usage import merge
@@ -29,6 +30,7 @@ class MessagesReply:
         self.first_token_at: float | None = None
         request_id = response.header(b"request-id")
         self.upstream_request_id = request_id.decode("latin-1") if request_id else None
+        self.headers: tuple[Header, ...] = ()
         self.content_type = response.header(b"content-type") or b"application/json"
         self.stream = self.content_type.startswith(b"text/event-stream")
         self._response = response
@@ -62,6 +64,10 @@ class MessagesReply:
             yield piece
         if not self._ended:
             raise self._truncated()
+
+    def failed(self, code: str, message: str) -> bytes:
+        """The dialect's error event needs nothing from here."""
+        return b""
 
     async def aclose(self) -> None:
         await self._response.aclose()

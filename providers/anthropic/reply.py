@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..reply import ByteSource, TranslatedReply
 from ..translate.anthropic_chat import ChatTranslator
 from ..translate.chat_anthropic import AnthropicRequest
+from ..types import ChatCall
 
 
 class AnthropicReply(TranslatedReply):
@@ -17,18 +18,15 @@ class AnthropicReply(TranslatedReply):
         source: ByteSource,
         request: AnthropicRequest,
         *,
-        requested_model: str,
-        streaming: bool,
+        call: ChatCall,
         provider: str = "anthropic",
         upstream_request_id: str | None = None,
     ) -> None:
         super().__init__(
             source,
             ChatTranslator,
+            call=call,
             shape=request.reply,
-            model=request.body["model"],
-            requested_model=requested_model,
-            streaming=streaming,
             provider=provider,
             dropped=request.dropped,
             upstream_request_id=upstream_request_id,

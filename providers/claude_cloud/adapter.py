@@ -100,8 +100,7 @@ class ClaudeCloudProvider:
         reply = AnthropicReply(
             SdkSource(manager, response, self.name),
             request,
-            requested_model=call.requested_model,
-            streaming=call.body.get("stream") is True,
+            call=call,
             provider=self.name,
             upstream_request_id=response.headers.get("request-id"),
         )

@@ -214,10 +214,8 @@ class OllamaProvider:
         reply = OllamaReply(
             response,
             OllamaTranslator,
+            call=call,
             shape=request.reply,
-            model=call.model,
-            requested_model=call.requested_model,
-            streaming=call.body.get("stream") is True,
             provider=self.name,
             dropped=request.dropped,
             upstream_request_id=ray.decode("latin-1") if ray else None,

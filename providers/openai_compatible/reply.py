@@ -80,6 +80,10 @@ class WholeReply:
         finally:
             await self.aclose()
 
+    def failed(self, code: str, message: str) -> bytes:
+        """A whole answer has no events."""
+        return b""
+
     def sse(self) -> AsyncIterator[bytes]:
         """Not for a whole answer: an answer is asked for in the form in which it is wanted."""
         raise RuntimeError("this answer was asked for whole")

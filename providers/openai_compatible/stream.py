@@ -140,6 +140,10 @@ class ChunkTap:
             self._too_large()
         return data
 
+    def failed(self, code: str, message: str) -> bytes:
+        """The error event of chat completions needs nothing from here."""
+        return b""
+
     def end(self) -> bytes:
         """The upstream has closed. That is a failure unless the answer was complete; the return value is
         the end that a client waits for, where the upstream forgot it."""

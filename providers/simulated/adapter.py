@@ -56,8 +56,7 @@ class SimulatedProvider:
         reply = AnthropicReply(
             _stream(plan, self._pace if streaming else 0),
             request,
-            requested_model=call.requested_model,
-            streaming=streaming,
+            call=call,
             provider=self.name,
             upstream_request_id=_request_id(plan),
         )

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import ProtocolError, ProviderError
-from ..types import Usage
+from ..types import NewWriter, Usage, Writer
 from ._event import Malformed
 from .chat_anthropic import ReplyShape
-from .chunks import ChunkWriter, CompletionWriter, Writer, escaped, unescaped
+from .chunks import chat_writer, escaped, unescaped
 from .deltas import is_utf8
 from .fences import FenceStripper
 
@@ -65,16 +65,15 @@ class AnswerTranslator(ABC):
         usage: Usage | None,
         provider: str,
         request_id: str | None,
+        writer: NewWriter | None = None,
     ) -> None:
         self._parser = parser
         self._model = model
         self._shape = shape
         self._provider = provider
         self._request_id = request_id
-        self._writer: Writer = (
-            ChunkWriter(include_usage=shape.include_usage, legacy=shape.legacy_functions)
-            if streaming
-            else CompletionWriter(legacy=shape.legacy_functions)
+        self._writer: Writer = (writer or chat_writer)(
+            streaming=streaming, include_usage=shape.include_usage, legacy=shape.legacy_functions
         )
         # How to recognise a read that is one plain token, as they arrive from a model at work.
         self._express: Callable[[bytes], re.Match[bytes] | None] | None = None
@@ -115,11 +114,14 @@ class AnswerTranslator(ABC):
 
     def completion(self) -> dict[str, Any]:
         """The assembled answer, once ``done``. Raises ``ProtocolError`` when it cannot be decoded."""
-        assert isinstance(self._writer, CompletionWriter)
         try:
-            return self._writer.completion()
+            return self._writer.whole()
         except ValueError:
             raise self._malformed("a text that is not valid Unicode") from None
+
+    def failed(self, code: str, message: str) -> bytes:
+        """See :meth:`~providers.types.Writer.failed`."""
+        return self._writer.failed(code, message)
 
     @abstractmethod
     def _consume(self, data: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from ..sse import SseParser
-from ..types import Usage
+from ..types import NewWriter, Usage
 from . import _event
 from . import usage as usages
 from ._event import Malformed
@@ -40,6 +40,7 @@ class ChatTranslator(AnswerTranslator):
         usage: Usage | None = None,
         provider: str = "anthropic",
         request_id: str | None = None,
+        writer: NewWriter | None = None,
     ) -> None:
         self._sse = SseParser()
         super().__init__(
@@ -50,6 +51,7 @@ class ChatTranslator(AnswerTranslator):
             usage=usage,
             provider=provider,
             request_id=request_id,
+            writer=writer,
         )
         self._blocks: dict[int, Block] = {}
         self._open: Block | None = None  # the block that deltas are likely to be for
@@ -135,7 +137,7 @@ class ChatTranslator(AnswerTranslator):
         self.upstream_model = _event.text(message, "model")
         usages.merge(self.usage, message.get("usage"))
         message_id = _event.text(message, "id").removeprefix("msg_")
-        self._writer.start(f"chatcmpl-{message_id}", int(time.time()), self._model)
+        self._writer.start(message_id, int(time.time()), self._model)
 
     def _block_start(self, body: dict[str, Any]) -> None:
         index = self._new_index(body)
@@ -148,6 +150,10 @@ class ChatTranslator(AnswerTranslator):
             block = Block(shown or "ignored", index)
             if shown is not None and shell.get(shown):
                 self._pass(block, [escaped(_event.text(shell, shown))])
+            elif kind == "redacted_thinking":
+                self._writer.redacted(_event.text(shell, "data"))
+            if kind == "thinking" and shell.get("signature"):
+                self._writer.signature(escaped(_event.text(shell, "signature")))
         self._blocks[index] = self._open = block
         self._express = None
         if block.plain is not None and (kind == "thinking" or (kind == "text" and self._fence is None)):
@@ -174,7 +180,9 @@ class ChatTranslator(AnswerTranslator):
         delta = _event.obj(body, "delta")
         expected = DELTAS.get(block.kind)
         if expected is None or delta.get("type") != expected[0]:
-            return  # signatures, citations, and everything of an ignored block
+            if block.kind == "thinking" and delta.get("type") == "signature_delta":
+                self._writer.signature(escaped(_event.text(delta, "signature")))
+            return  # citations, and everything of an ignored block
         if text := _event.text(delta, expected[1]):
             self._pass(block, [escaped(text)])
 
@@ -183,8 +191,12 @@ class ChatTranslator(AnswerTranslator):
         del self._blocks[body["index"]]
         if block is self._open:
             self._open = self._express = None
-        if block.kind != "tool":
-            return
+        if block.kind == "tool":
+            self._call_ends(block)
+        if block.kind != "ignored":
+            self._writer.close()
+
+    def _call_ends(self, block: Block) -> None:
         if not block.some and (block.initial or block.unwrap is None):
             # Arguments that came whole, or none at all: a client wants JSON to parse either way.
             self._pass(block, [escaped(orjson.dumps(block.initial).decode())])

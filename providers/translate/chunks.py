@@ -8,11 +8,11 @@ and dumping it again; a completion decodes each text once, at its end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
-from ..types import Usage
+from ..types import Usage, Writer
 from .usage import to_openai
 
 
@@ -27,27 +27,11 @@ def unescaped(tokens: Sequence[bytes]) -> str:
     return text
 
 
-class Writer(Protocol):
-    """Where the state machine puts what it has understood. Tokens are never empty."""
-
-    def start(self, completion_id: str, created: int, model: str) -> None: ...
-    def expect(self, *, reasoning: bool) -> None:
-        """What the tokens given to :meth:`token` are from now on; without it, text."""
-        ...
-
-    def token(self, token: bytes) -> bytes:
-        """:meth:`text` or :meth:`reasoning` of one token, and :meth:`take`, when nothing else waits."""
-        ...
-
-    def text(self, tokens: Sequence[bytes]) -> None: ...
-    def reasoning(self, tokens: Sequence[bytes]) -> None: ...
-    def refusal(self, token: bytes) -> None: ...
-    def call(self, index: int, call_id: str, name: str, *, custom: bool) -> None: ...
-    def arguments(self, index: int, tokens: Sequence[bytes], *, custom: bool) -> None: ...
-    def finish(self, reason: str, usage: Usage) -> None: ...
-    def take(self) -> bytes:
-        """The bytes written since the last call."""
-        ...
+def chat_writer(*, streaming: bool, include_usage: bool, legacy: bool) -> Writer:
+    """See :class:`~providers.types.NewWriter`."""
+    if streaming:
+        return ChunkWriter(include_usage=include_usage, legacy=legacy)
+    return CompletionWriter(legacy=legacy)
 
 
 class ChunkWriter:
@@ -77,7 +61,8 @@ class ChunkWriter:
         self._tail = b'},"logprobs":null,"finish_reason":null}]' + null + b"}\n\n"
         self._templates: dict[tuple[str, int], tuple[bytes, bytes, bytes]] = {}
 
-    def start(self, completion_id: str, created: int, model: str) -> None:
+    def start(self, answer_id: str, created: int, model: str) -> None:
+        completion_id = f"chatcmpl-{answer_id}"
         fixed = {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model}
         self._prefix = b"data: " + orjson.dumps(fixed)[:-1] + b',"choices":['
         self._head = self._prefix + b'{"index":0,"delta":{'
@@ -125,6 +110,19 @@ class ChunkWriter:
             self._out.append(self._prefix + b'],"usage":' + orjson.dumps(to_openai(usage)) + b"}\n\n")
         self._out.append(b"data: [DONE]\n\n")
 
+    def signature(self, token: bytes) -> None:
+        """Chat completions have no place for it."""
+
+    def redacted(self, data: str) -> None:
+        """Nor for this."""
+
+    def close(self) -> None:
+        """Parts of one kind are one text here."""
+
+    def failed(self, code: str, message: str) -> bytes:
+        """The error event needs nothing from here."""
+        return b""
+
     def take(self) -> bytes:
         out = self._out
         if not out:
@@ -132,6 +130,10 @@ class ChunkWriter:
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         return data
+
+    def whole(self) -> dict[str, Any]:
+        """Chunks are given as they come and are not kept."""
+        raise RuntimeError("this answer was asked for as a stream")
 
     def _delta(self, fields: bytes) -> None:
         self._out.append(self._head + fields + self._tail)
@@ -189,7 +191,8 @@ class CompletionWriter:
         self._reason = "stop"
         self._usage: dict[str, Any] = {}
 
-    def start(self, completion_id: str, created: int, model: str) -> None:
+    def start(self, answer_id: str, created: int, model: str) -> None:
+        completion_id = f"chatcmpl-{answer_id}"
         self._head = {"id": completion_id, "object": "chat.completion", "created": created, "model": model}
 
     def expect(self, *, reasoning: bool) -> None:
@@ -218,11 +221,24 @@ class CompletionWriter:
         self._reason = reason
         self._usage = to_openai(usage)
 
+    def signature(self, token: bytes) -> None:
+        """Chat completions have no place for it."""
+
+    def redacted(self, data: str) -> None:
+        """Nor for this."""
+
+    def close(self) -> None:
+        """Parts of one kind are one text here."""
+
+    def failed(self, code: str, message: str) -> bytes:
+        """The error event needs nothing from here."""
+        return b""
+
     def take(self) -> bytes:
         return b""
 
-    def completion(self) -> dict[str, Any]:
-        """The object; valid once :meth:`finish` was called."""
+    def whole(self) -> dict[str, Any]:
+        """See :class:`~providers.types.Writer`."""
         message: dict[str, Any] = {
             "role": "assistant",
             "content": unescaped(self._text) if self._text or not self._calls else None,

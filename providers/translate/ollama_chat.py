@@ -14,7 +14,7 @@ from uuid import uuid4
 import orjson
 
 from ..errors import BadRequest, ProviderError, UpstreamFailed
-from ..types import Usage
+from ..types import NewWriter, Usage
 from ._event import Malformed
 from .answer import AnswerTranslator
 from .chat_anthropic import ReplyShape
@@ -45,6 +45,7 @@ class OllamaTranslator(AnswerTranslator):
         usage: Usage | None = None,
         provider: str = "ollama",
         request_id: str | None = None,
+        writer: NewWriter | None = None,
     ) -> None:
         self._lines = LineBuffer()
         super().__init__(
@@ -55,6 +56,7 @@ class OllamaTranslator(AnswerTranslator):
             usage=usage,
             provider=provider,
             request_id=request_id,
+            writer=writer,
         )
         self._field = ""  # of the message, that holds the text now
         self._plain: PlainRun | None = None  # how to recognise lines that hold nothing else
@@ -163,7 +165,7 @@ class OllamaTranslator(AnswerTranslator):
     def _begin(self) -> None:
         if not self.started:
             self.started = True
-            self._writer.start(f"chatcmpl-{self._id}", int(time.time()), self._model)
+            self._writer.start(self._id, int(time.time()), self._model)
 
     def _begin_content(self) -> None:
         self._begin()

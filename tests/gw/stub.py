@@ -48,6 +48,9 @@ class StubReply:
             "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
         }
 
+    def failed(self, code: str, message: str) -> bytes:
+        return b""
+
     async def aclose(self) -> None:
         self.closed = True
 

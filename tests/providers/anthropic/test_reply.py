@@ -9,6 +9,7 @@ import pytest
 from providers.anthropic.reply import AnthropicReply
 from providers.errors import Overloaded, ProtocolError, ProviderError, Timeout
 from providers.translate.chat_anthropic import AnthropicRequest, ReplyShape
+from providers.types import ChatCall
 from tests.providers.translate import events as e
 from tests.providers.translate.events import GOLDEN, chunks
 
@@ -21,9 +22,8 @@ OVERLOADED: e.Event = {"type": "error", "error": {"type": "overloaded_error", "m
 
 
 def reply(source: Scripted, *, streaming: bool = True) -> AnthropicReply:
-    return AnthropicReply(
-        source, REQUEST, requested_model="opus", streaming=streaming, upstream_request_id="req_1"
-    )
+    call = ChatCall({"stream": streaming}, "claude-opus-5-5", "opus")
+    return AnthropicReply(source, REQUEST, call=call, upstream_request_id="req_1")
 
 
 async def test_one_item_for_each_upstream_read() -> None:

@@ -11,6 +11,7 @@ from providers.reply import TranslatedReply
 from providers.translate import ollama_lines
 from providers.translate.chat_anthropic import ReplyShape
 from providers.translate.ollama_chat import OllamaTranslator
+from providers.types import ChatCall
 from tests.providers.anthropic.sources import Scripted, read
 
 from .events import chunks
@@ -26,10 +27,8 @@ def reply(source: Scripted, *, streaming: bool = True) -> TranslatedReply:
     return TranslatedReply(
         source,
         OllamaTranslator,
+        call=ChatCall({"stream": streaming}, "asked", "local:asked"),
         shape=ReplyShape(),
-        model="asked",
-        requested_model="local:asked",
-        streaming=streaming,
         provider="ollama",
         dropped=("logit_bias",),
         upstream_request_id="req_1",
