@@ -17,8 +17,9 @@ from .ledger import Ledger, Received
 from .mounts import MOUNTS, Mount
 from .program import Program, answer, json_answer, make_plan, refuse, scripted_error
 from .refusal import Refusal, RefusedError, refusal_of
-from .scenario import PLAIN, Scenario, directive, from_json
+from .scenario import ANY, PLAIN, Scenario, directive, from_json
 from .strict import check, check_headers
+from .when import When
 
 #: https://platform.claude.com/docs/en/api/errors: the Messages API takes at most 32 MB.
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -48,7 +49,7 @@ class Api:
         self._models = {name: orjson.dumps(model.wire()) for name, model in MODELS.items()}
 
     def script(self, scenarios: Iterable[Scenario]) -> None:
-        """Scenarios for the requests to come: each takes the first one of its path."""
+        """Scenarios for the requests to come: each takes the first one of its path that waits for it."""
         self.scripted.extend(scenarios)
 
     def handle(self, received: Received) -> Program:
@@ -65,7 +66,7 @@ class Api:
                     return stopped
             for mount in self._mounts:
                 if below.startswith(mount.prefix):
-                    return mount.handle(received, url.path, self._next(url.path))
+                    return mount.handle(received, url.path, self._next(url.path, received))
             if url.path.startswith("/_sim/"):
                 return self._control(received, url.path)
             return self._other(received, url.path, parse_qs(url.query))
@@ -96,7 +97,7 @@ class Api:
 
     def _answer(self, received: Received, headers: Mapping[str, str]) -> Program:
         request = _parse(received.raw)
-        scenario = self._next("/v1/messages")
+        scenario = self._next("/v1/messages", received)
         if scenario is None:
             try:
                 scenario = directive(last_user_text(request)) or PLAIN
@@ -116,7 +117,7 @@ class Api:
         return answer(scenario, plan, stream=request.get("stream") is True)
 
     def _other(self, received: Received, path: str, query: dict[str, list[str]]) -> Program:
-        scenario = self._next(path)
+        scenario = self._next(path, received)
         if scenario is not None and scenario.status >= 400:
             return scripted_error(scenario)
         if self.strict:
@@ -166,6 +167,8 @@ class Api:
                     return json_answer(400, {"error": str(error)})
                 self.script(scenarios)
                 return json_answer(200, {"scripted": len(self.scripted)})
+            case "GET", "/_sim/script":
+                return json_answer(200, {"scripted": len(self.scripted)})
             case "GET", "/_sim/requests":
                 return json_answer(200, [entry.wire() for entry in self.ledger])
             case "DELETE", "/_sim/requests":
@@ -174,12 +177,20 @@ class Api:
                 return json_answer(200, {})
         return json_answer(404, {"error": "not found"})
 
-    def _next(self, path: str) -> Scenario | None:
+    def _next(self, path: str, received: Received) -> Scenario | None:
+        """Takes the first script for this request: of its path, and with a condition that holds."""
         for index, scenario in enumerate(self.scripted):
-            if scenario.path == path:
+            if scenario.path == path and (scenario.when is ANY or _holds(scenario.when, received)):
                 del self.scripted[index]
                 return scenario
         return None
+
+
+def _holds(when: When, received: Received) -> bool:
+    try:
+        return when.holds(received.body)
+    except ValueError:  # not JSON: its refusal says so
+        return False
 
 
 def _parse(raw: bytes) -> Any:

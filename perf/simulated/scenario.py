@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from .when import When, when_from_json
+
 Fault = Literal[
     "hang",  # the request is read and never answered
     "drop",  # the connection closes without a byte of an answer, as in a keep-alive race
@@ -28,6 +30,8 @@ Fault = Literal[
 ]
 Framing = Literal["chunked", "close", "length"]
 
+ANY = When()
+
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Scenario:
@@ -35,10 +39,12 @@ class Scenario:
 
     ``after`` defaults to just behind the first delta, for ``truncate`` and ``cut`` to just before
     ``message_stop``. A status of 400 or more answers with the API's error envelope, or with ``body``
-    as it stands. Without ``text``, ``tokens`` or ``blocks`` the reply is the planned one.
+    as it stands. Without ``text``, ``tokens`` or ``blocks`` the reply is the planned one. ``when``: the
+    answer waits for a request of which this holds, and lets others pass.
     """
 
     path: str = "/v1/messages"
+    when: When = ANY
     strict: bool = True
     hold_ms: float = 0
     # An error status instead of an answer.
@@ -89,6 +95,8 @@ def from_json(value: Any) -> Scenario:
     unknown = value.keys() - _NAMES
     if unknown:
         raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
+    if "when" in value:
+        value = {**value, "when": when_from_json(value["when"])}
     try:
         return Scenario(**value)
     except TypeError as error:
