@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
@@ -15,10 +16,12 @@ import orjson
 from ..base import Feature
 from ..errors import BadRequest, ProviderError, wrong_content_type
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
-from ..reply import StreamedReply
+from ..reply import StreamedReply, TranslatedReply
 from ..translate.anthropic_errors import MAX_BODY
+from ..translate.chat_anthropic import ReplyShape
 from ..types import ChatCall, Embeddings, EmbeddingsCall, ModelInfo
 from . import embeddings
+from .chunk_translator import ChunkTranslator
 from .errors import Errors, request_id_of
 from .manner import MAX_ASKED, Manner, Manners, after_refusal, refuses, with_step
 from .models import parse_models
@@ -31,6 +34,7 @@ USER_AGENT = "claude-gateway"
 MAX_EMBEDDINGS = 128 * 1024 * 1024
 _EVENT_STREAM = b"text/event-stream"
 _JSON = b"application/json"
+_PLAIN_REPLY = ReplyShape()
 
 
 class OpenAICompatibleProvider:
@@ -154,8 +158,11 @@ class OpenAICompatibleProvider:
 
     async def _ask(self, call: ChatCall, manner: Manner, usage_wanted: bool) -> StreamedReply | WholeReply:
         info = self._by_id.get(call.model)
-        body = build(call, manner, reasons=info is not None and bool(info.capabilities.thinking))
-        streaming = streams(call.body)
+        # In a dialect of its own a whole answer is put together here, from the stream that is understood.
+        translated = call.writer is not None
+        streaming = translated or streams(call.body)
+        reasons = info is not None and bool(info.capabilities.thinking)
+        body = build(call, manner, stream=streaming, reasons=reasons)
         headers = self._stream_headers if streaming else self._post_headers
         timeouts = self._timeouts if streaming else self._patient
         response = await self._request("POST", self._chat_url, headers, body, timeouts)
@@ -164,7 +171,17 @@ class OpenAICompatibleProvider:
         reply: StreamedReply | WholeReply
         try:
             await self._check(response, _EVENT_STREAM if streaming else _JSON)
-            if streaming:
+            if translated:
+                reply = TranslatedReply(
+                    response,
+                    partial(ChunkTranslator, errors=self._errors),
+                    call=call,
+                    shape=_PLAIN_REPLY,
+                    provider=self.name,
+                    dropped=dropped,
+                    upstream_request_id=request_id,
+                )
+            elif streaming:
                 choices = call.body.get("n")
                 tap = ChunkTap(
                     errors=self._errors,

@@ -138,7 +138,8 @@ def after_refusal(call: ChatCall, manner: Manner, error: BadRequest) -> Manner |
     # When it was ours alone, any complaint about it is about us.
     about_us = error.param is None or error.param.startswith("stream_options")
     ours = about_us and body.get("stream_options") is None and "stream_options" in said
-    if manner.stream_options and body.get("stream") is True and (ours or refuses(error, "stream_options")):
+    streams = call.writer is not None or body.get("stream") is True
+    if manner.stream_options and streams and (ours or refuses(error, "stream_options")):
         return replace(manner, stream_options=False)
     for name, other in (LIMITS, LIMITS[::-1]):
         sent = manner.limit == name or (manner.limit is None and name in body and other not in body)

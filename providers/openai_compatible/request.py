@@ -33,13 +33,15 @@ def wants_usage(body: Mapping[str, Any]) -> bool:
     return options.get("include_usage") is True
 
 
-def build(call: ChatCall, manner: Manner, *, reasons: bool = False) -> bytes:
-    """The request as JSON. ``reasons``: the model is known to think before it answers.
+def build(call: ChatCall, manner: Manner, *, stream: bool, reasons: bool = False) -> bytes:
+    """The request as JSON. ``stream``: a stream is asked for, whatever the caller wants; ``reasons``: the
+    model is known to think before it answers.
 
     Raises ``BadRequest`` for values that JSON cannot carry.
     """
     body = {**call.body, "model": call.model}
-    if streams(body):
+    if stream:
+        body["stream"] = True
         # Asked for always, so that usage is known always.
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     if call.max_tokens_defaulted and manner.roomy and not manner.crowded:

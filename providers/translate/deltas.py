@@ -14,6 +14,8 @@ _TOKEN = (
     rb'((?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]'
     rb"|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))*+)"
 )
+#: ``token_at(data, position)`` matches the token that stands there, as far as it goes; it may be empty.
+token_at = re.compile(_TOKEN).match
 #: Kind of block → type of its delta and the delta's field.
 DELTAS = {
     "text": ("text_delta", "text"),
