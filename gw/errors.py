@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from middleware._reject import Rejection
-from providers.errors import BadRequest, NotConfigured, ProviderError
+from middleware._reject import Dialect, Rejection
+from providers.errors import ProviderError, Timeout
 
 from .settings import Settings
 
 #: Shorter ones are placeholders, such as vLLM's EMPTY, and words that messages use.
 _MIN_SECRET = 8
+#: Seconds that a client may be asked to sleep; openai's SDK gives up on a longer ``retry-after`` too
+#: (``MAX_RETRY_AFTER_DELAY`` there), anthropic's would sleep for years.
+PATIENCE = 120.0
+#: Said by ``ProviderError.retry_after``, within bounds.
+_BOUNDED = frozenset({b"retry-after", b"retry-after-ms"})
 #: What is a secret is one everywhere in this process; the longest first.
 _secrets: tuple[str, ...] = ()
 
@@ -39,22 +46,63 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
-def rejection_of(error: ProviderError) -> Rejection:
+def rejection_of(error: ProviderError, dialect: Dialect = "openai") -> Rejection:
     """What the caller is told. The message never carries the gateway's own keys or URLs.
 
-    ``x-should-retry: false`` stops SDKs from repeating what cannot succeed; both SDKs obey it
-    before their own rules (``_should_retry`` in the ``_base_client.py`` of each).
+    A caller of Anthropic's dialect gets what Claude itself has said as it was said: the error object, the
+    request id, rate limits, and the status where it is neither about the gateway's key (401, 403) nor a
+    failure behind the gateway (5xx, but 529 is kept).
     """
-    headers: list[tuple[bytes, bytes]] = []
+    headers = {
+        name: value
+        for name, value in error.upstream_headers
+        if name not in _BOUNDED and (dialect == "anthropic" or name == b"x-should-retry")
+    }
+    status, said = error.status, None
+    if dialect == "anthropic":
+        if error.upstream_request_id:
+            headers[b"request-id"] = error.upstream_request_id.encode("latin-1", "replace")
+        if error.upstream_error is not None:
+            said = _mapped(error.upstream_error, without_secrets)
+            if error.upstream_status is not None and _is_kept(error.upstream_status):
+                status = error.upstream_status
     if error.retry_after is not None and math.isfinite(error.retry_after):
-        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()))
-    if isinstance(error, BadRequest | NotConfigured):
-        headers.append((b"x-should-retry", b"false"))
+        headers[b"retry-after"] = str(max(1, math.ceil(error.retry_after))).encode()
+    if is_final(error):
+        headers.setdefault(b"x-should-retry", b"false")
     return Rejection(
-        status=error.status,
+        status=status,
         message=without_secrets(error.message),
         type=error.type,
         code=without_secrets(error.code),
         param=error.param and without_secrets(error.param),
-        headers=tuple(headers),
+        headers=tuple(headers.items()),
+        anthropic=said,
     )
+
+
+def is_final(error: ProviderError) -> bool:
+    """Whether the client's repeating the request could only do harm. Both SDKs retry 408, 409, 429 and 5xx
+    of their own accord, and obey ``x-should-retry: false`` before their own rules (``_should_retry`` in the
+    ``_base_client.py`` of each).
+
+    Final is what is wrong with the request or the operator's set-up, also where it is shown as a 5xx (the
+    gateway's key was refused); a limit that will not be lifted while anybody waits; and an answer that has
+    used up all the time there is, since the next one would do so too, at the same price.
+    """
+    if not error.retryable or (error.retry_after or 0) > PATIENCE:
+        return True
+    return isinstance(error, Timeout) and error.stage == "total"
+
+
+def _is_kept(status: int) -> bool:
+    return 400 <= status < 500 or status == 529
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """``value`` (parsed JSON) with ``change`` made to all its texts."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {name: _mapped(item, change) for name, item in value.items()}
+    return [_mapped(item, change) for item in value] if isinstance(value, list) else value

@@ -9,7 +9,7 @@ https://platform.openai.com/docs/guides/error-codes, https://platform.claude.com
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,7 +42,8 @@ class Rejection:
 
     ``type`` and ``code`` are OpenAI's terms (``invalid_request_error``, ``context_length_exceeded``);
     ``headers`` are added to the response, for example ``retry-after``. ``close`` asks the server to
-    drop the connection afterwards (a body was left unread).
+    drop the connection afterwards (a body was left unread). ``anthropic`` is an error object that Anthropic
+    itself has made, for its own envelope; without one it is made of the rest.
     """
 
     status: int
@@ -52,6 +53,7 @@ class Rejection:
     param: str | None = None
     headers: tuple[Header, ...] = ()
     close: bool = False
+    anthropic: Mapping[str, Any] | None = None
 
 
 OnReject = Callable[[Rejection], ASGIApp]
@@ -66,6 +68,9 @@ def dialect_of(scope: Scope) -> Dialect:
 def envelope(rejection: Rejection, dialect: Dialect, request_id: str | None = None) -> dict[str, Any]:
     """The error body of ``rejection`` in ``dialect``, ready for ``orjson.dumps``."""
     if dialect == "anthropic":
+        if rejection.anthropic is not None:
+            request_id = dict(rejection.headers).get(b"request-id", b"").decode("latin-1") or request_id
+            return {"type": "error", "error": dict(rejection.anthropic), "request_id": request_id}
         kind = _ANTHROPIC_TYPES.get(
             rejection.status, "invalid_request_error" if rejection.status < 500 else "api_error"
         )

@@ -114,9 +114,7 @@ class Provider(Protocol):
 class RawReply(Protocol):
     """An answer passed through in the upstream's own dialect. ``usage`` fills in while it passes."""
 
-    model: str
     usage: Usage
-    first_token_at: float | None
     upstream_request_id: str | None
     #: True for an event stream; otherwise the whole body is one piece.
     stream: bool
@@ -124,12 +122,22 @@ class RawReply(Protocol):
     #: The upstream's response headers that are the caller's business (rate limits and the like).
     headers: tuple[tuple[bytes, bytes], ...]
 
+    @property
+    def model(self) -> str:
+        """The upstream's own name of the model that answers, once it has said so."""
+        ...
+
+    @property
+    def first_token_at(self) -> float | None:
+        """See :class:`ChatReply`."""
+        ...
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The upstream's bytes. Raises ``ProviderError`` when they break off."""
         ...
 
     def failed(self, code: str, message: str) -> bytes:
-        """As :meth:`ChatReply.failed`."""
+        """As :meth:`ChatReply.failed`; a comment where the upstream's own error event has passed."""
         ...
 
     async def aclose(self) -> None:
@@ -143,7 +151,8 @@ class SpeaksMessages(Protocol):
     Every other provider is asked through a translation to :meth:`Provider.chat`."""
 
     async def messages(self, call: MessagesCall) -> RawReply:
-        """Send ``call`` and wait for the first event. Raises ``ProviderError``."""
+        """Send ``call`` and wait for the first event; of ``call.headers`` those are sent that the upstream
+        may see. Raises ``ProviderError``."""
         ...
 
 

@@ -19,7 +19,8 @@ One place (``gw/errors.py``) renders these; nothing else builds envelopes from t
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class ProviderError(Exception):
@@ -30,6 +31,9 @@ class ProviderError(Exception):
     ``read``, ``write``, ``response``, ``stream``) and becomes a metric label. ``retryable`` is about
     the *upstream*: whether the same request may succeed when sent again. ``retry_after`` is in seconds.
     ``upstream_status`` is what the upstream really said.
+
+    ``upstream_error`` is the upstream's error object and ``upstream_headers`` are those of its headers that
+    are a caller's business, where it spoke Anthropic's dialect: callers of that dialect get them verbatim.
     """
 
     default_status: ClassVar[int] = 502
@@ -52,6 +56,8 @@ class ProviderError(Exception):
         retry_after: float | None = None,
         upstream_status: int | None = None,
         upstream_request_id: str | None = None,
+        upstream_error: Mapping[str, Any] | None = None,
+        upstream_headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -65,6 +71,8 @@ class ProviderError(Exception):
         self.retry_after = retry_after
         self.upstream_status = upstream_status
         self.upstream_request_id = upstream_request_id
+        self.upstream_error = upstream_error
+        self.upstream_headers = upstream_headers
 
     def sign(self, provider: str, upstream_request_id: str | None = None) -> None:
         """Say whose failure it is, where whoever raised it could not know."""

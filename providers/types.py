@@ -171,9 +171,10 @@ class ChatCall:
 class MessagesCall:
     """One request in Anthropic's own dialect, to be passed on as it stands.
 
-    ``body`` is what goes over the wire; ``headers`` are the caller's headers that may go along and
-    ``query`` its query string, both passed on unchanged. ``model`` is the upstream's id. ``endpoint``:
-    ``count_tokens`` asks how many input tokens the request would be (``{"input_tokens": int}``).
+    ``body`` is what goes over the wire, ``query`` the caller's query string, both passed on unchanged.
+    ``headers`` are all of the caller's (names in lower case): which of them go along is the provider's to
+    know. ``model`` is the upstream's id. ``endpoint``: ``count_tokens`` asks how many input tokens the
+    request would be (``{"input_tokens": int}``).
     """
 
     body: bytes

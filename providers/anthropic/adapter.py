@@ -19,6 +19,7 @@ from ..http.types import Header, HttpClient, HttpResponse, Timeouts
 from ..translate.anthropic_errors import MAX_BODY, from_response
 from ..translate.chat_anthropic import API_VERSION, Options, to_anthropic
 from ..types import ChatCall, MessagesCall, ModelInfo
+from .headers import downward, upward
 from .models import PROVIDER, ModelTable, parse_models, snapshot
 from .passthrough import MessagesReply
 from .reply import AnthropicReply
@@ -37,7 +38,17 @@ class AnthropicProvider:
 
     name = PROVIDER
     features: frozenset[Feature] = frozenset(
-        ("tools", "forced_tools", "images", "documents", "schema", "json_object", "thinking", "messages")
+        (
+            "tools",
+            "forced_tools",
+            "images",
+            "documents",
+            "schema",
+            "json_object",
+            "thinking",
+            "messages",
+            "signed_thinking",
+        )
     )
 
     def __init__(
@@ -57,12 +68,16 @@ class AnthropicProvider:
         self._known = snapshot()
         base = base_url.rstrip("/").removesuffix("/v1")
         self._messages_url = f"{base}/v1/messages"
+        self._count_url = f"{base}/v1/messages/count_tokens"
         self._models_url = f"{base}/v1/models?limit=1000"
-        common: list[Header] = [(b"x-api-key", api_key.encode()), (b"user-agent", user_agent.encode())]
+        key: Header = (b"x-api-key", api_key.encode())
+        agent: Header = (b"user-agent", user_agent.encode())
         # Tuples, so that the client need not look at them again.
-        self._get_headers = (*common, _VERSION, (b"accept", b"application/json"))
-        self._pass_headers = (*common, (b"content-type", b"application/json"))
-        self._post_headers = (*self._pass_headers, _VERSION, (b"accept", b"text/event-stream"))
+        self._get_headers = (key, agent, _VERSION, (b"accept", b"application/json"))
+        # What is read while it passes must come as it is.
+        self._pass_headers = (key, (b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
+        self._pass_defaults = (agent, _VERSION)
+        self._post_headers = (*self._pass_headers, agent, _VERSION, (b"accept", b"text/event-stream"))
         # Pseudonyms of users stay the same while the key does, and mean nothing to anybody else.
         user_key = sha256(b"gateway-user:" + api_key.encode()).digest()
         self._options = Options(user_key=user_key, default_max_tokens=default_max_tokens)
@@ -95,20 +110,23 @@ class AnthropicProvider:
         return reply
 
     async def messages(self, call: MessagesCall) -> MessagesReply:
-        """See :class:`~providers.base.SpeaksMessages`. The caller's ``anthropic-*`` headers go along;
-        the key is always the gateway's."""
-        headers = [*self._pass_headers, *call.headers]
-        if not any(name == b"anthropic-version" for name, _ in call.headers):
-            headers.append(_VERSION)
-        url = self._messages_url + (f"?{call.query.decode('latin-1')}" if call.query else "")
+        """See :class:`~providers.base.SpeaksMessages`. Of the caller's headers those go along that
+        :mod:`.headers` names; the key is always the gateway's."""
+        own = upward(call.headers)
+        headers = [*self._pass_headers, *own]
+        names = {name for name, _ in own}
+        headers += [default for default in self._pass_defaults if default[0] not in names]
+        url = self._messages_url if call.endpoint == "messages" else self._count_url
+        if call.query:
+            url = f"{url}?{call.query.decode('latin-1')}"
         response = await self._request("POST", url, headers, call.body)
         try:
             await self._check_status(response)
-            reply = MessagesReply(response, provider=self.name, model=call.model)
-            await reply.start()
         except BaseException:
             await response.aclose()
             raise
+        reply = MessagesReply(response, provider=self.name, model=call.model, endpoint=call.endpoint)
+        await reply.start()
         return reply
 
     async def models(self) -> list[ModelInfo]:
@@ -151,7 +169,13 @@ class AnthropicProvider:
         """Raise the error that ``response`` stands for, if it is one."""
         if response.status != 200:
             body = await self._read_error(response)
-            raise from_response(response.status, response.header, body, provider=self.name)
+            raise from_response(
+                response.status,
+                response.header,
+                body,
+                provider=self.name,
+                headers=downward(response.headers),
+            )
 
     async def _check(self, response: HttpResponse, wanted: bytes) -> None:
         """Raise unless ``response`` is an answer of the wanted type."""

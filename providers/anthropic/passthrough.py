@@ -6,115 +6,152 @@ the gateway knows what was used and whether the stream really ended.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, Protocol
 
 import orjson
 
-from ..errors import ProtocolError
-from ..http import HttpResponse
+from ..errors import ProtocolError, ProviderError, wrong_content_type
 from ..http.types import Header
-from ..sse import Event, SseParser
+from ..reply import DRAIN_SECONDS, ByteSource
 from ..translate.anthropic_errors import from_event
-from ..translate.usage import merge
-from ..types import Usage
+from .headers import downward
+from .tap import Tap
+
+_STREAM = b"text/event-stream"
+_JSON = b"application/json"
+
+
+class Answer(ByteSource, Protocol):
+    """The upstream's response of status 200. ``HttpResponse`` is one."""
+
+    @property
+    def headers(self) -> Sequence[Header]: ...
+
+    def header(self, name: bytes) -> bytes | None: ...
+
+    async def read(self) -> bytes:
+        """The rest of the body. Raises ``ProviderError``."""
+        ...
 
 
 class MessagesReply:
-    """An answer in Anthropic's own dialect whose first event (or whole body) has arrived."""
+    """See :class:`~providers.base.RawReply`. Call :meth:`start` first."""
 
-    def __init__(self, response: HttpResponse, *, provider: str, model: str) -> None:
-        self.model = model
-        self.usage = Usage()
-        self.first_token_at: float | None = None
+    def __init__(
+        self,
+        response: Answer,
+        *,
+        provider: str,
+        model: str,
+        endpoint: Literal["messages", "count_tokens"] = "messages",
+    ) -> None:
         request_id = response.header(b"request-id")
         self.upstream_request_id = request_id.decode("latin-1") if request_id else None
-        self.headers: tuple[Header, ...] = ()
-        self.content_type = response.header(b"content-type") or b"application/json"
-        self.stream = self.content_type.startswith(b"text/event-stream")
+        self.headers: tuple[Header, ...] = downward(response.headers)
+        self.content_type = response.header(b"content-type") or b""
+        self.stream = self.content_type.lower().startswith(_STREAM)
+        self._tap = Tap(model)
+        self.usage = self._tap.usage
         self._response = response
         self._provider = provider
-        self._parser = SseParser()
+        self._endpoint = endpoint
         self._first = b""
-        self._ended = False
+
+    @property
+    def model(self) -> str:
+        return self._tap.model
+
+    @property
+    def first_token_at(self) -> float | None:
+        return self._tap.first_token_at
 
     async def start(self) -> None:
-        """Wait for the first event. An ``error`` event there is raised: nothing has been answered yet."""
-        if not self.stream:
-            self._first = await self._response.read()
-            self._note_body(self._first)
-            return
-        while not (events := self._parser.feed(piece := await self._response.read_some())):
-            self._first += piece
-            if not piece:
-                raise self._truncated()
-        self._first += piece
-        if events[0].event == b"error":
-            raise from_event(_parsed(events[0]).get("error"), provider=self._provider)
-        self._note(events)
+        """Wait for the first event that says something, or for the whole body. Raises ``ProviderError`` for
+        an ``error`` in place of an answer: nothing has been said yet, so it can have its own status."""
+        try:
+            if self.stream:
+                await self._begin()
+            else:
+                await self._read_whole()
+        except BaseException as error:
+            await self.aclose()
+            if isinstance(error, ProviderError):
+                error.sign(self._provider, self.upstream_request_id)
+            raise
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The upstream's bytes, one item per read. Raises ``ProviderError`` when they break off."""
         yield self._first
         if not self.stream:
             return
-        while piece := await self._response.read_some():
-            self._note(self._parser.feed(piece))
-            yield piece
-        if not self._ended:
-            raise self._truncated()
+        tap = self._tap
+        read, feed = self._response.read_some, tap.feed
+        try:
+            while not tap.ended:
+                if not (piece := await read()):
+                    raise _truncated()
+                feed(piece)
+                yield piece
+            if tap.error is not None:
+                raise from_event(tap.error, provider=self._provider)
+            while piece := await self._rest():
+                yield piece
+        except ProviderError as error:
+            error.sign(self._provider, self.upstream_request_id)
+            raise
+        finally:
+            await self.aclose()
 
     def failed(self, code: str, message: str) -> bytes:
-        """The dialect's error event needs nothing from here."""
-        return b""
+        """A comment in place of an event where the upstream's own ``error`` event has passed."""
+        return b": the upstream has ended its answer itself\n\n" if self._tap.error is not None else b""
 
     async def aclose(self) -> None:
+        """Stop the upstream now, if it is still writing. Idempotent."""
         await self._response.aclose()
 
-    def _note(self, events: list[Event]) -> None:
-        for event in events:
-            match event.event:
-                case b"content_block_delta":
-                    if self.first_token_at is None:
-                        self.first_token_at = time.perf_counter()
-                case b"message_start":
-                    message = _parsed(event).get("message")
-                    if isinstance(message, dict):
-                        self._note_message(message)
-                case b"message_delta":
-                    merge(self.usage, _parsed(event).get("usage"))
-                case b"message_stop" | b"error":
-                    # After an `error` event the stream has said itself that it is over.
-                    self._ended = True
+    async def _begin(self) -> None:
+        tap = self._tap
+        while not tap.started:
+            if not (piece := await self._response.read_some()):
+                raise _truncated()
+            self._first += piece
+            tap.feed(piece)
+        if tap.error is not None and tap.first_token_at is None:
+            raise from_event(tap.error, provider=self._provider)
 
-    def _note_body(self, body: bytes) -> None:
+    async def _read_whole(self) -> None:
+        if not self.content_type.lower().startswith(_JSON):
+            raise wrong_content_type(self.content_type, _JSON, provider=self._provider)
+        body = self._first = await self._response.read()
         try:
             message = orjson.loads(body)
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            raise ProtocolError("The upstream's answer is not JSON.", provider=self._provider)
-        self.first_token_at = time.perf_counter()
-        self._note_message(message)
+            raise ProtocolError("The upstream's answer is not a JSON object.")
+        if message.get("type") == "error":
+            raise from_event(message.get("error"), provider=self._provider)
+        if self._endpoint == "messages":
+            self._tap.message(message)
+            self._tap.first_token_at = time.perf_counter()
 
-    def _note_message(self, message: dict[str, Any]) -> None:
-        if isinstance(model := message.get("model"), str):
-            self.model = model
-        merge(self.usage, message.get("usage"))
-
-    def _truncated(self) -> ProtocolError:
-        return ProtocolError(
-            "The upstream ended its answer before it was complete.",
-            provider=self._provider,
-            code="upstream_truncated",
-            stage="stream",
-        )
+    async def _rest(self) -> bytes:
+        """What follows the last event: nothing, as a rule, but the end of the body, without which the
+        connection cannot be used again."""
+        if self._response.ended:
+            return b""
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                return await self._response.read_some()
+        except (ProviderError, TimeoutError):
+            return b""  # the answer is complete; only the connection is lost
 
 
-def _parsed(event: Event) -> dict[str, Any]:
-    try:
-        value = orjson.loads(event.data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+def _truncated() -> ProtocolError:
+    return ProtocolError(
+        "The upstream ended its answer before it was complete.", code="upstream_truncated", stage="stream"
+    )

@@ -46,6 +46,8 @@ _STATUS_OF_TYPE = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
+#: 4xx that are about the moment and not about the request: too slow, in the way of another one.
+_PASSING = frozenset({408, 409})
 _KEY = re.compile(r"sk-[A-Za-z0-9_-]{6,}")
 _TOO_LONG = re.compile(r"prompt is too long|exceeds? (the )?context (limit|window)", re.IGNORECASE)
 _NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
@@ -53,54 +55,49 @@ _NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
 Header = Callable[[bytes], bytes | None]
 
 
-def from_response(status: int, header: Header, body: bytes, *, provider: str) -> ProviderError:
-    """The error that an answer with ``status`` (not 200) stands for. ``header`` looks names up."""
+def from_response(
+    status: int, header: Header, body: bytes, *, provider: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> ProviderError:
+    """The error that an answer with ``status`` (not 200) stands for. ``header`` looks names up; ``headers``
+    are those that a caller of the same dialect is to get."""
     try:
         parsed = orjson.loads(body)
     except ValueError:
         parsed = None
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
     request_id = header(b"request-id")
     return _build(
         status,
-        message if isinstance(message, str) else "",
+        parsed.get("error") if isinstance(parsed, dict) else None,
         provider=provider,
         stage="response",
         retry_after=parse_retry_after(header(b"retry-after")),
-        request_id=request_id.decode("latin-1") if request_id else None,
+        upstream_request_id=request_id.decode("latin-1") if request_id else None,
+        upstream_headers=headers,
     )
 
 
 def from_event(error: object, *, provider: str, request_id: str | None = None) -> ProviderError:
     """The error that an ``error`` event inside a stream stands for (``error``: its ``error`` object)."""
-    found: dict[str, Any] = error if isinstance(error, dict) else {}
-    kind, message = found.get("type"), found.get("message")
+    kind = error.get("type") if isinstance(error, dict) else None
     status = _STATUS_OF_TYPE.get(kind, 500) if isinstance(kind, str) else 500
-    text = message if isinstance(message, str) else ""
-    return _build(status, text, provider=provider, stage="stream", request_id=request_id)
+    return _build(status, error, provider=provider, stage="stream", upstream_request_id=request_id)
 
 
 def _build(
-    status: int,
-    said: str,
-    *,
-    provider: str,
-    stage: str,
-    retry_after: float | None = None,
-    request_id: str | None = None,
+    status: int, error: object, *, provider: str, retry_after: float | None = None, **more: Any
 ) -> ProviderError:
-    common: dict[str, Any] = {
-        "provider": provider,
-        "stage": stage,
-        "upstream_status": status,
-        "upstream_request_id": request_id,
-    }
-    shown = _KEY.sub("sk-…", said)[:MAX_MESSAGE]
-    text = shown or f"The upstream answered HTTP {status}."
+    """``error`` is what the upstream said, an error object as a rule; ``more`` goes to every error."""
+    found: dict[str, Any] = _without_keys(error) if isinstance(error, dict) else {}
+    message = found.get("message")
+    said = message if isinstance(message, str) else ""
+    common: dict[str, Any] = {"provider": provider, "upstream_status": status, **more}
     if status in (401, 403):
         # The caller's key is fine: what failed is the operator's, and the details are not the caller's.
+        common["upstream_headers"] = ()
         return AuthFailed(f"The upstream refused the gateway's own credentials (HTTP {status}).", **common)
+    if said and isinstance(found.get("type"), str):
+        common["upstream_error"] = found
+    text = said[:MAX_MESSAGE] or f"The upstream answered HTTP {status}."
     if status == 402 or (status == 400 and _NO_CREDIT.search(said)):
         return Refused(text, status=402, code="insufficient_quota", type="insufficient_quota", **common)
     if status == 400:
@@ -117,8 +114,17 @@ def _build(
         return UpstreamFailed(text, **common)
     if status >= 400:
         code = "request_too_large" if status == 413 else None
-        return Refused(text, status=status, code=code, **common)
+        return Refused(text, status=status, code=code, retryable=status in _PASSING, **common)
     return ProtocolError(f"The upstream answered HTTP {status}, which is no answer.", **common)
+
+
+def _without_keys(value: Any) -> Any:
+    """``value`` (parsed JSON) without anything that looks like a key of Anthropic's."""
+    if isinstance(value, str):
+        return _KEY.sub("sk-…", value)
+    if isinstance(value, dict):
+        return {name: _without_keys(item) for name, item in value.items()}
+    return [_without_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def parse_retry_after(value: bytes | None) -> float | None:

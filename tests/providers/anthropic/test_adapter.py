@@ -52,6 +52,7 @@ async def test_what_is_sent() -> None:
         b"content-type": b"application/json",
         b"anthropic-version": b"2026-10-21",
         b"accept": b"text/event-stream",
+        b"accept-encoding": b"identity",
     }
     sent = orjson.loads(body)
     assert (sent["model"], sent["stream"], sent["max_tokens"]) == ("claude-opus-5-5", True, 1200 + 16_384)

@@ -1,0 +1,81 @@
+"""What an event stream of the Messages API tells while it passes: usage, model, first content, the end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+
+from ..sse import Event, SseParser
+from ..translate.usage import merge
+from ..types import Usage
+
+
+class Tap:
+    """Looks at the bytes of a stream, cut anywhere, and changes none of them.
+
+    ``started``: an event other than ``ping`` has come. ``ended``: the stream has said that it is over,
+    by ``message_stop`` or by an ``error``, whose object is then in ``error``.
+    """
+
+    __slots__ = ("_parser", "ended", "error", "first_token_at", "model", "started", "usage")
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.usage = Usage()
+        self.first_token_at: float | None = None
+        self.started = False
+        self.ended = False
+        self.error: dict[str, Any] | None = None
+        self._parser = SseParser()
+
+    def feed(self, data: bytes) -> None:
+        """Raises ``ProtocolError`` on an event too large to be one."""
+        # Nearly every read is a few whole deltas. What the tap looks for has one of these words in its
+        # name, so that bytes without them, from the end of one event to the end of another, need no parsing.
+        if (
+            self.first_token_at is not None
+            and self._parser.idle
+            and data.endswith(b"\n\n")
+            and b"message_" not in data
+            and b"error" not in data
+        ):
+            return
+        for event in self._parser.feed(data):
+            self._note(event)
+
+    def message(self, body: dict[str, Any]) -> None:
+        """Note what ``body``, a whole answer or the beginning of a stream, says of itself."""
+        if isinstance(model := body.get("model"), str):
+            self.model = model
+        merge(self.usage, body.get("usage"))
+
+    def _note(self, event: Event) -> None:
+        match event.event:
+            case b"ping":
+                return
+            case b"content_block_delta":
+                if self.first_token_at is None:
+                    self.first_token_at = time.perf_counter()
+            case b"message_start":
+                message = _parsed(event).get("message")
+                if isinstance(message, dict):
+                    self.message(message)
+            case b"message_delta":
+                merge(self.usage, _parsed(event).get("usage"))
+            case b"message_stop":
+                self.ended = True
+            case b"error":
+                self.ended = True
+                error = _parsed(event).get("error")
+                self.error = error if isinstance(error, dict) else {}
+        self.started = True
+
+
+def _parsed(event: Event) -> dict[str, Any]:
+    try:
+        value = orjson.loads(event.data)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
