@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from ..types import Usage
-from .calls import parse_arguments
 from .chunks import escaped, unescaped
+from .message_blocks import MessageBlock
 from .names import CallIds
 from .unsigned import UNSIGNED
 
@@ -36,58 +36,6 @@ _OPENING = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%b":"'
 )
 _CLOSING = b'"}}\n\n'
-
-
-class _Block:
-    """A content block. ``tokens`` are kept of calls, whose end shows in them, and of what is not written yet.
-    ``done``: nothing more belongs to it."""
-
-    __slots__ = ("call_id", "custom", "data", "done", "kind", "name", "signature", "tokens")
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.tokens: list[bytes] = []
-        self.done = False
-        self.signature = b""
-        self.call_id = self.name = self.data = ""
-        self.custom = False
-
-    def shell(self) -> dict[str, Any]:
-        """The block without what its deltas bring."""
-        match self.kind:
-            case "text":
-                return {"type": "text", "text": ""}
-            case "thinking":
-                return {"type": "thinking", "thinking": "", "signature": ""}
-            case "tool_use":
-                return {"type": "tool_use", "id": self.call_id, "name": self.name, "input": {}}
-        return {"type": "redacted_thinking", "data": self.data}
-
-    def whole(self) -> dict[str, Any]:
-        match self.kind:
-            case "text":
-                return {"type": "text", "text": unescaped(self.tokens)}
-            case "thinking":
-                signature = unescaped((self.signature,)) if self.signature else UNSIGNED
-                return {"type": "thinking", "thinking": unescaped(self.tokens), "signature": signature}
-            case "tool_use":
-                given = unescaped(self.tokens)
-                return {**self.shell(), "input": {"input": given} if self.custom else parse_arguments(given)}
-        return self.shell()
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more can follow, once something else has begun."""
-        return self.done or self.kind != "tool_use" or (not self.custom and self._complete())
-
-    def _complete(self) -> bool:
-        """Whether the arguments are one JSON object: no longer text that begins with it is JSON too."""
-        if not self.tokens or not self.tokens[-1].rstrip().endswith((b"}", b"\\n", b"\\t", b"\\r")):
-            return False
-        try:
-            return isinstance(orjson.loads(unescaped(self.tokens)), dict)
-        except ValueError:
-            return False
 
 
 class MessageWriter:
@@ -119,10 +67,10 @@ class MessageWriter:
         self._ids = CallIds()
         self._refusal: list[bytes] = []
         #: Those that are not written yet, when streaming; otherwise all of them.
-        self._blocks: list[_Block] = []
-        self._calls: dict[int, _Block] = {}
-        self._current: _Block | None = None  # was added to last
-        self._head: _Block | None = None  # the open one: what is added to it is written at once
+        self._blocks: list[MessageBlock] = []
+        self._calls: dict[int, MessageBlock] = {}
+        self._current: MessageBlock | None = None  # was added to last
+        self._head: MessageBlock | None = None  # the open one: what is added to it is written at once
         self._index = -1  # of the open block
         self._opening = self._between = b""  # before a token of the open block, between two of them
         self._expected = "text"
@@ -166,7 +114,7 @@ class MessageWriter:
             self._sign(token)
 
     def redacted(self, data: str) -> None:
-        block = _Block("redacted_thinking")
+        block = MessageBlock("redacted_thinking")
         block.data = data
         block.done = True
         self._begin(block)
@@ -175,7 +123,7 @@ class MessageWriter:
         self._refusal.append(token)
 
     def call(self, index: int, call_id: str, name: str, *, custom: bool) -> None:
-        block = self._calls[index] = _Block("tool_use")
+        block = self._calls[index] = MessageBlock("tool_use")
         original = call_id or f"{self._message.get('id', 'msg')}_{index}".replace("msg", "toolu", 1)
         block.call_id = self._ids.allocate(original)
         block.name = name
@@ -250,16 +198,16 @@ class MessageWriter:
         else:
             block.tokens += tokens
 
-    def _of(self, kind: str) -> _Block:
+    def _of(self, kind: str) -> MessageBlock:
         """The block of text or thinking to add to: the last one, if it is such and goes on."""
         block = self._blocks[-1] if self._blocks else self._head
         if block is None or block.kind != kind or block.done:
-            block = _Block(kind)
+            block = MessageBlock(kind)
             self._begin(block)
         self._current = block
         return block
 
-    def _begin(self, block: _Block) -> None:
+    def _begin(self, block: MessageBlock) -> None:
         """``block`` follows all others."""
         self._current = block
         self._blocks.append(block)
@@ -281,7 +229,7 @@ class MessageWriter:
             blocks.clear()
         self._choose()
 
-    def _open(self, block: _Block) -> None:
+    def _open(self, block: MessageBlock) -> None:
         self._head = block
         self._index += 1
         self._event("content_block_start", index=self._index, content_block=block.shell())
@@ -297,7 +245,7 @@ class MessageWriter:
         if block.signature:
             self._sign(block.signature)
 
-    def _stop(self, block: _Block) -> None:
+    def _stop(self, block: MessageBlock) -> None:
         if block.kind == "thinking" and not block.signature:
             self._sign(UNSIGNED.encode())
         elif block.custom:
@@ -306,7 +254,7 @@ class MessageWriter:
         self._head = None
         self._event("content_block_stop", index=self._index)
 
-    def _write(self, block: _Block, tokens: Sequence[bytes]) -> None:
+    def _write(self, block: MessageBlock, tokens: Sequence[bytes]) -> None:
         """One delta for each token, in the open block."""
         if block.custom:  # text inside of JSON, which itself is inside of a string
             tokens = [escaped(token.decode()) for token in tokens]
