@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..types import ModelInfo
 from . import _check, cache_control, params, tools
 from ._check import Block
-from .messages import Conversation
+from .messages import Conversation, Turn
 from .names import ToolNames
 
 #: The API version that the requests are written for (header ``anthropic-version``). It refuses
@@ -86,6 +86,15 @@ class AnthropicRequest(NamedTuple):
         return _check.as_json(self.body)
 
 
+class History(Protocol):
+    """What is known of a conversation beyond what its caller replays: see ``providers.thinking``."""
+
+    def restore(self, tools: list[Block], system: list[Block], messages: list[Turn]) -> None:
+        """Put thinking back into the assistant turns of ``messages``, or take it out of them. The list goes
+        on growing at its end; what stands in it by now is final, markers of the cache aside."""
+        ...
+
+
 def to_anthropic(
     body: Mapping[str, Any],
     *,
@@ -93,6 +102,7 @@ def to_anthropic(
     info: ModelInfo,
     max_tokens_defaulted: bool = False,
     options: Options = Options(),
+    history: History | None = None,
 ) -> AnthropicRequest:
     """The request that asks ``model``, which behaves as ``info`` says, what ``body`` asks.
 
@@ -113,8 +123,18 @@ def to_anthropic(
         if not talk.add_text(message):
             talk.add(message, f"messages.{index}")
 
+    listed = [t for n, t in given.by_name.items() if choice.only is None or n in choice.only]
+    choice_wire = choice.wire
+    if not listed and talk.called:
+        listed, choice_wire = tools.history_tools(talk.called, names), {"type": "none"}
+    # Behind the caller's own text, so that its prefix stays what it is.
+    talk.system += [_text(extra) for extra in (shape.instruction, choice.instruction) if extra]
+    if history is not None:
+        history.restore(listed, talk.system, talk.messages)
+
     forced = choice.wire is not None and choice.wire["type"] in ("any", "tool")
-    thinking = params.read_thinking(body, can, no_budget=forced or talk.answers_tools)
+    unthought = talk.answers_tools and not talk.loop_begins_with_thinking
+    thinking = params.read_thinking(body, can, no_budget=forced or unthought)
     max_tokens = params.read_max_tokens(
         body,
         thinking,
@@ -127,16 +147,10 @@ def to_anthropic(
     talk.finish(prefill=can.prefill and not budgeted)
 
     out: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "stream": True}
-    listed = [t for n, t in given.by_name.items() if choice.only is None or n in choice.only]
-    choice_wire = choice.wire
-    if not listed and talk.called:
-        listed, choice_wire = tools.history_tools(talk.called, names), {"type": "none"}
     if listed:
         out["tools"] = listed
         if choice_wire is not None:
             out["tool_choice"] = choice_wire
-    # Behind the caller's own text, so that its prefix stays what it is.
-    talk.system += [_text(extra) for extra in (shape.instruction, choice.instruction) if extra]
     if talk.system:
         out["system"] = talk.system
     out["messages"] = talk.messages

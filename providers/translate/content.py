@@ -16,8 +16,10 @@ from .cache_control import marker
 #: https://platform.claude.com/docs/en/build-with-claude/vision
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _TEXT = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
-#: Reasoning that a client replays. Its signature is gone, so it can only be left out.
+#: Reasoning that a client replays.
 _REASONING = frozenset({"thinking", "redacted_thinking", "reasoning"})
+#: What of it Claude can take back.
+THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
 def parts(content: object, param: str) -> Iterator[tuple[Block, str, str]]:
@@ -48,6 +50,18 @@ def plain_block(part: Block, kind: str, at: str) -> Block | None:
     if kind not in _TEXT:
         raise unsupported(kind, at)
     return _text_part(part, at)
+
+
+def signed_thinking(part: Block) -> Block | None:
+    """A block of thinking as the API takes it back, byte for byte; None for thinking without a signature of
+    Claude's, which can only be left out: the API refuses it, and a made-up signature would be a lie."""
+    if part["type"] == "redacted_thinking":
+        data = part.get("data")
+        return {"type": "redacted_thinking", "data": data} if isinstance(data, str) and data else None
+    thinking, signature = part.get("thinking"), part.get("signature")
+    if not isinstance(thinking, str) or not isinstance(signature, str) or not signature:
+        return None
+    return {"type": "thinking", "thinking": thinking, "signature": signature}
 
 
 def user_block(part: Block, kind: str, at: str) -> Block | None:

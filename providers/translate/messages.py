@@ -39,11 +39,23 @@ class Conversation:
         self._calls: PendingCalls[Block] = PendingCalls()
         self._rest: list[Block] = []
         self._notes: list[Block] = []  # system messages since the last user content
+        self._thoughts: list[Block] = []  # thinking that no text and no call has followed yet
 
     @property
     def answers_tools(self) -> bool:
         """True when the conversation so far ends in the middle of a tool loop."""
         return bool(self._calls)
+
+    @property
+    def loop_begins_with_thinking(self) -> bool:
+        """True when the tool loop at the end of the conversation so far begins with a block of thinking."""
+        begin: Turn = {}
+        for turn in reversed(self.messages):
+            if turn["role"] == "assistant":
+                begin = turn
+            elif turn["role"] == "user" and turn["content"][0]["type"] != "tool_result":
+                break
+        return bool(begin) and begin["content"][0]["type"] in content.THINKING
 
     def add_text(self, message: object) -> bool:
         """The next message, if it is the usual kind: a role, a text and nothing else. What follows is
@@ -56,6 +68,7 @@ class Conversation:
         block = content.text_block(text)
         if role == "user":
             self._leading = False
+            self._thoughts = []
             if block is not None:
                 if self._notes:
                     self._remind()
@@ -63,8 +76,9 @@ class Conversation:
         elif role == "assistant":
             self._leading = False
             if block is not None:
-                self._assistant_turn().append(block)
+                self._say(block)
         elif block is not None:
+            self._thoughts = []
             (self.system if self._leading else self._notes).append(block)
         return True
 
@@ -72,6 +86,8 @@ class Conversation:
         """The next message, which stands at the path ``at``. Raises ``BadRequest``."""
         message = _check.obj(message, at)
         role = _check.text(message.get("role"), f"{at}.role")
+        if role != "assistant":
+            self._thoughts = []
         if role in ("system", "developer"):
             blocks = content.text_blocks(message.get("content"), f"{at}.content")
             (self.system if self._leading else self._notes).extend(_mark_last(blocks, message, at))
@@ -118,30 +134,29 @@ class Conversation:
             self._rest += _mark_last(blocks, message, at)
 
     def _add_assistant(self, message: Block, at: str) -> None:
-        body = message.get("content")
-        calls: list[Call] = []
-        blocks: list[Block] = []
-        if isinstance(body, list):
-            for part, kind, place in content.parts(body, f"{at}.content"):
-                if kind == "tool_use":
-                    calls.append(shaped_call(part, place))
-                elif (block := content.plain_block(part, kind, place)) is not None:
-                    blocks.append(block)
-        elif body is not None:
-            blocks = content.text_blocks(_check.text(body, f"{at}.content"), f"{at}.content")
-        if not blocks and (refusal := message.get("refusal")) is not None:
-            blocks = content.text_blocks(_check.text(refusal, f"{at}.refusal"), f"{at}.refusal")
+        said = _read_assistant(message, at)
         if message.get("tool_calls") is not None:
-            calls += read_calls(message["tool_calls"], f"{at}.tool_calls", self._custom)
+            said += read_calls(message["tool_calls"], f"{at}.tool_calls", self._custom)
         if message.get("function_call") is not None:
-            calls.append(named_call(message["function_call"], f"{at}.function_call", frozenset()))
-        if not blocks and not calls:
-            return
+            said.append(named_call(message["function_call"], f"{at}.function_call", frozenset()))
+        spoken = False
+        for part in said:
+            if isinstance(part, dict) and part["type"] in content.THINKING:
+                self._thoughts.append(part)
+            else:
+                self._say(part)
+                spoken = True
+        if spoken:
+            _mark_last(self.messages[-1]["content"], message, at)
+
+    def _say(self, part: Block | Call) -> None:
+        """A text or a call of the assistant's, and the thinking before it. Thinking that leads to neither is
+        left out: the API refuses a turn that ends with it."""
         turn = self._assistant_turn()
-        turn += blocks
-        for call in calls:
-            turn.append(self._use(call))
-        _mark_last(turn, message, at)
+        if self._thoughts:
+            turn += self._thoughts
+            self._thoughts = []
+        turn.append(self._use(part) if isinstance(part, Call) else part)
 
     def _use(self, call: Call) -> Block:
         """The ``tool_use`` block of a new call, which from now on waits for its result."""
@@ -203,6 +218,35 @@ class Conversation:
     def _remind(self) -> None:
         self._rest += map(_reminder, self._notes)
         self._notes = []
+
+
+def _read_assistant(message: Block, at: str) -> list[Block | Call]:
+    """What an assistant message holds in its content, in order; ``thinking_blocks`` (LiteLLM's and LangChain's
+    name for what Claude thought) before it. Raises ``BadRequest``."""
+    body = message.get("content")
+    said: list[Block | Call] = []
+    if isinstance(body, list):
+        for part, kind, place in content.parts(body, f"{at}.content"):
+            if kind == "tool_use":
+                said.append(shaped_call(part, place))
+            elif kind in content.THINKING:
+                if (thinking := content.signed_thinking(part)) is not None:
+                    said.append(thinking)
+            elif (block := content.plain_block(part, kind, place)) is not None:
+                said.append(block)
+    elif body is not None:
+        said += content.text_blocks(_check.text(body, f"{at}.content"), f"{at}.content")
+    if not said and (refusal := message.get("refusal")) is not None:
+        said += content.text_blocks(_check.text(refusal, f"{at}.refusal"), f"{at}.refusal")
+    beside = message.get("thinking_blocks")
+    if isinstance(beside, list) and not any(
+        isinstance(p, dict) and p["type"] in content.THINKING for p in said
+    ):
+        known = [
+            b for b in beside if isinstance(b, dict) and b.get("type") in ("thinking", "redacted_thinking")
+        ]
+        said[:0] = [block for b in known if (block := content.signed_thinking(b)) is not None]
+    return said
 
 
 def _missing(call: Call) -> Block:

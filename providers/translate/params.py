@@ -103,8 +103,8 @@ def read_effort(body: Mapping[str, Any]) -> str | None:
 def read_thinking(body: Mapping[str, Any], can: ModelCapabilities, *, no_budget: bool) -> Thinking:
     """``reasoning_effort`` in the terms of the model. Raises ``BadRequest``.
 
-    ``no_budget``: this request cannot carry ``thinking: enabled`` (a forced tool, or a tool loop whose
-    assistant turn would have to begin with a thinking block that no chat client keeps).
+    ``no_budget``: this request cannot carry ``thinking: enabled`` (a forced tool, or a tool loop that does
+    not begin with a block of thinking, as the API wants it to).
     """
     level = read_effort(body)
     if level is None:
