@@ -1,0 +1,230 @@
+"""Items of a Responses request → messages of a chat.
+
+What one answer consisted of (its thinking, texts and calls, an item each) becomes one assistant message
+again. What is made of an item depends only on the items before it, so a longer conversation begins as the
+shorter one did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import _check, reasoning_blob
+from ._check import Block
+from .calls import optional_text, parse_arguments
+from .content import parts
+from .response_items import CallName
+from .responses_content import read_content, read_texts
+from .responses_local import LOCAL_CALLS
+from .responses_tools import CallNames
+
+#: What to do instead of referring to something stored.
+REPLAY = (
+    "This gateway keeps no conversations. Send the items themselves in `input` with `store: false` "
+    "(Vercel AI SDK: `providerOptions: {openai: {store: false}}`)."
+)
+
+
+class Items:
+    """Reads items (:meth:`add`) into ``messages``; call :meth:`finish` behind the last one.
+
+    ``model`` is the upstream's id of the model that is asked. ``signed``: it takes its thinking back, in
+    order, as Anthropic-shaped parts; otherwise thinking is ``reasoning_content``.
+    """
+
+    __slots__ = ("_gap", "_model", "_names", "_readers", "_signed", "_turn", "left_out", "messages")
+
+    def __init__(self, names: CallNames, *, model: str, signed: bool) -> None:
+        self.messages: list[Block] = []
+        #: Types of items that could not be told.
+        self.left_out: dict[str, None] = {}
+        self._names = names
+        self._model = model
+        self._signed = signed
+        self._turn: list[Block] = []  # parts of the assistant message that is being assembled
+        self._gap = False  # thinking of this model was lost
+        self._readers: dict[str, Callable[[Block, str], None]] = {
+            "message": self._message,
+            "reasoning": self._reasoning,
+            "function_call": self._function_call,
+            "custom_tool_call": self._custom_call,
+            "function_call_output": self._output,
+            "custom_tool_call_output": self._output,
+            "local_shell_call_output": self._local_shell_output,
+            "shell_call_output": self._shell_output,
+            "apply_patch_call_output": self._patch_output,
+            "item_reference": self._reference,
+            "compaction_trigger": self._compaction,
+            **dict.fromkeys(LOCAL_CALLS, self._local_call),
+        }
+
+    def add(self, item: object, at: str) -> None:
+        """The next item, which stands at the path ``at``. Raises ``BadRequest``."""
+        item = _check.obj(item, at)
+        kind = item.get("type")
+        if kind is None:
+            kind = "item_reference" if "id" in item and "role" not in item else "message"
+        reader = self._readers.get(_check.text(kind, f"{at}.type"))
+        if reader is None:
+            # Of an item that only OpenAI's models understand, or that is newer than this gateway (clients are
+            # updated more often), nothing can be told.
+            self.left_out[kind] = None
+        else:
+            reader(item, at)
+
+    def finish(self) -> None:
+        """The last message is complete."""
+        turn, self._turn = self._turn, []
+        # Thinking that nothing came of (the caller broke off) is refused at the end of a turn.
+        while turn and turn[-1]["type"] in ("thinking", "redacted_thinking", "reasoning"):
+            turn.pop()
+        if turn:
+            self.messages.append(_shaped(turn) if self._signed else _plain(turn))
+
+    def _say(self, message: Block) -> None:
+        self.finish()
+        self.messages.append(message)
+
+    def _message(self, item: Block, at: str) -> None:
+        role = _check.text(item.get("role"), f"{at}.role")
+        value, place = item.get("content"), f"{at}.content"
+        match role:
+            case "assistant":
+                self._turn += read_texts(value, place)
+            case "user" | "system" | "developer":
+                self._say({"role": role, "content": read_content(value, place)})
+            case _:
+                raise _check.invalid(
+                    f"{at}.role", f"`{at}.role` must be user, assistant, system or developer."
+                )
+
+    def _reasoning(self, item: Block, at: str) -> None:
+        blob = optional_text(item.get("encrypted_content"), f"{at}.encrypted_content")
+        if self._signed:
+            if (block := self._unpacked(blob)) is not None:
+                self._turn.append(block)
+        elif text := "\n\n".join(_told(item, "summary", at) or _told(item, "content", at)):
+            self._turn.append({"type": "reasoning", "text": text})
+
+    def _unpacked(self, blob: str) -> Block | None:
+        """This model's own thinking. That of others, which is always left out, leaves no gap; once some of
+        its own is lost, the rest does not fit what stands before it any more and would be refused."""
+        try:
+            found = reasoning_blob.unpack(blob)
+        except reasoning_blob.Damaged:
+            self._gap = True
+            return None
+        return found.block if found is not None and found.model == self._model and not self._gap else None
+
+    def _function_call(self, item: Block, at: str) -> None:
+        given = item.get("arguments")
+        if isinstance(given, dict):
+            given = _check.as_json(given).decode()
+        arguments = optional_text(given, f"{at}.arguments")
+        self._call(item, at, "function_call", arguments)
+
+    def _custom_call(self, item: Block, at: str) -> None:
+        given = _check.text(item.get("input"), f"{at}.input")
+        call_id, name = self._called(item, at, "custom_tool_call")
+        self._turn.append(
+            {"type": "tool_use", "id": call_id, "name": name, "input": {"input": given}}
+            if self._signed
+            else {"id": call_id, "type": "custom", "custom": {"name": name, "input": given}}
+        )
+
+    def _local_call(self, item: Block, at: str) -> None:
+        kind: str = item["type"]
+        local = LOCAL_CALLS[kind]
+        action = _check.obj(item.get(local.field), f"{at}.{local.field}")
+        given = _check.as_json({key: value for key, value in action.items() if value is not None})
+        self._call({**item, "name": local.tool, "namespace": None}, at, kind, given.decode())
+
+    def _call(self, item: Block, at: str, kind: str, arguments: str) -> None:
+        call_id, name = self._called(item, at, kind)
+        if self._signed:
+            given = parse_arguments(arguments)
+            self._turn.append({"type": "tool_use", "id": call_id, "name": name, "input": given})
+        else:
+            function = {"name": name, "arguments": arguments}
+            self._turn.append({"id": call_id, "type": "function", "function": function})
+
+    def _called(self, item: Block, at: str, kind: str) -> tuple[str, str]:
+        name = _check.text(item.get("name"), f"{at}.name")
+        if not name:
+            raise _check.invalid(f"{at}.name", f"`{at}.name` is empty.")
+        space = optional_text(item.get("namespace"), f"{at}.namespace")
+        return _call_id(item, at), self._names.of(CallName(kind, name, space))
+
+    def _output(self, item: Block, at: str) -> None:
+        self._result(_call_id(item, at), read_content(item.get("output"), f"{at}.output"))
+
+    def _local_shell_output(self, item: Block, at: str) -> None:
+        # The SDK's type has the call's id in `id`, and no `call_id`.
+        named = item if item.get("call_id") is not None else {"call_id": item.get("id")}
+        self._result(_call_id(named, at), _check.text(item.get("output"), f"{at}.output"))
+
+    def _shell_output(self, item: Block, at: str) -> None:
+        output = item.get("output")
+        if not isinstance(output, str):
+            output = _check.as_json(_check.array(output, f"{at}.output")).decode()
+        self._result(_call_id(item, at), output)
+
+    def _patch_output(self, item: Block, at: str) -> None:
+        status = optional_text(item.get("status"), f"{at}.status")
+        text = optional_text(item.get("output"), f"{at}.output") or status
+        self._result(_call_id(item, at), text, failed=status == "failed")
+
+    def _result(self, call_id: str, result: Any, *, failed: bool = False) -> None:
+        message = {"role": "tool", "tool_call_id": call_id, "content": result}
+        if failed and self._signed:
+            message["is_error"] = True
+        self._say(message)
+
+    def _reference(self, item: Block, at: str) -> None:
+        raise _check.invalid(at, f"`{at}` refers to a stored item. {REPLAY}", "unsupported_value")
+
+    def _compaction(self, item: Block, at: str) -> None:
+        raise _check.invalid(
+            at,
+            "This gateway compacts no conversations: ask the model for a summary instead.",
+            "unsupported_value",
+        )
+
+
+def _call_id(item: Block, at: str) -> str:
+    return _check.text(item.get("call_id"), f"{at}.call_id")
+
+
+def _told(item: Block, field: str, at: str) -> list[str]:
+    """The texts of a reasoning item's ``summary`` or ``content``."""
+    value = item.get(field)
+    if value is None:
+        return []
+    found = [
+        _check.text(part.get("text"), f"{place}.text") for part, _, place in parts(value, f"{at}.{field}")
+    ]
+    return [text for text in found if text]
+
+
+def _shaped(turn: list[Block]) -> Block:
+    """An assistant message of Anthropic-shaped parts, in their order."""
+    if len(turn) == 1 and turn[0].keys() == {"type", "text"}:
+        return {"role": "assistant", "content": turn[0]["text"]}
+    return {"role": "assistant", "content": turn}
+
+
+def _plain(turn: list[Block]) -> Block:
+    """An assistant message of chat completions: texts, then calls; thinking beside them."""
+    texts = [part for part in turn if part["type"] == "text"]
+    calls = [part for part in turn if part["type"] in ("function", "custom")]
+    thoughts = [part["text"] for part in turn if part["type"] == "reasoning"]
+    content: Any = texts or None
+    if len(texts) == 1 and texts[0].keys() == {"type", "text"}:
+        content = texts[0]["text"]
+    message: Block = {"role": "assistant", "content": content}
+    if thoughts:
+        message["reasoning_content"] = "\n\n".join(thoughts)
+    if calls:
+        message["tool_calls"] = calls
+    return message
