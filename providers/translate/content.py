@@ -12,6 +12,7 @@ from ..errors import BadRequest
 from . import _check
 from ._check import Block
 from .cache_control import marker
+from .unsigned import UNSIGNED
 
 #: https://platform.claude.com/docs/en/build-with-claude/vision
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -59,7 +60,7 @@ def signed_thinking(part: Block) -> Block | None:
         data = part.get("data")
         return {"type": "redacted_thinking", "data": data} if isinstance(data, str) and data else None
     thinking, signature = part.get("thinking"), part.get("signature")
-    if not isinstance(thinking, str) or not isinstance(signature, str) or not signature:
+    if not isinstance(thinking, str) or not isinstance(signature, str) or signature in ("", UNSIGNED):
         return None
     return {"type": "thinking", "thinking": thinking, "signature": signature}
 

@@ -221,32 +221,36 @@ class Conversation:
 
 
 def _read_assistant(message: Block, at: str) -> list[Block | Call]:
-    """What an assistant message holds in its content, in order; ``thinking_blocks`` (LiteLLM's and LangChain's
-    name for what Claude thought) before it. Raises ``BadRequest``."""
+    """What an assistant message holds in its content, in order. Raises ``BadRequest``."""
     body = message.get("content")
     said: list[Block | Call] = []
+    thought = False
     if isinstance(body, list):
         for part, kind, place in content.parts(body, f"{at}.content"):
             if kind == "tool_use":
                 said.append(shaped_call(part, place))
             elif kind in content.THINKING:
-                if (thinking := content.signed_thinking(part)) is not None:
-                    said.append(thinking)
+                if (block := content.signed_thinking(part)) is not None:
+                    said.append(block)
+                    thought = True
             elif (block := content.plain_block(part, kind, place)) is not None:
                 said.append(block)
     elif body is not None:
         said += content.text_blocks(_check.text(body, f"{at}.content"), f"{at}.content")
     if not said and (refusal := message.get("refusal")) is not None:
         said += content.text_blocks(_check.text(refusal, f"{at}.refusal"), f"{at}.refusal")
+    return said if thought else [*_thinking_blocks(message), *said]
+
+
+def _thinking_blocks(message: Block) -> list[Block]:
+    """What Claude has thought as LiteLLM and LangChain keep it: beside the content, and in front of it."""
     beside = message.get("thinking_blocks")
-    if isinstance(beside, list) and not any(
-        isinstance(p, dict) and p["type"] in content.THINKING for p in said
-    ):
-        known = [
-            b for b in beside if isinstance(b, dict) and b.get("type") in ("thinking", "redacted_thinking")
-        ]
-        said[:0] = [block for b in known if (block := content.signed_thinking(b)) is not None]
-    return said
+    found: list[Block] = []
+    for part in beside if isinstance(beside, list) else ():
+        if isinstance(part, dict) and part.get("type") in ("thinking", "redacted_thinking"):
+            block = content.signed_thinking(part)
+            found += [block] if block is not None else []
+    return found
 
 
 def _missing(call: Call) -> Block:
