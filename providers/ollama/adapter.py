@@ -127,6 +127,13 @@ class OllamaProvider:
         with self._contexts.loading(call.model, larger):
             return await self._answer(call, request, encoded, size, larger)
 
+    async def estimate(self, call: ChatCall) -> int:
+        """See :class:`~providers.base.CountsTokens`."""
+        info = await self._info(call.model)
+        request = to_ollama(call.body, model=call.model, info=info)
+        size = len(request.encode()) - request.image_chars
+        return self._contexts.ratios.estimate(call.model, size, images=request.images)
+
     async def embed(self, call: EmbeddingsCall) -> Embeddings:
         """See :class:`~providers.base.SpeaksEmbeddings`."""
         info = await self._info(call.model)

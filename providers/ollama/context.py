@@ -4,9 +4,7 @@ The context's memory is taken when a model is loaded, so another ``num_ctx`` tha
 the model, which takes seconds and throws its prompt cache away. Hence few sizes (16k, 32k, 64k, …, at
 most what the model was trained for), and a model keeps the larger one while it is likely to be loaded.
 
-There is no tokenizer here. Tokens are estimated from the bytes of the finished request, which follow them
-more evenly than characters do (a Chinese character is three bytes and about one token, an English
-word five bytes and about one), and the estimate is calibrated per model by what Ollama has counted.
+How many tokens a prompt is, is estimated (:mod:`providers.estimate`).
 """
 
 from __future__ import annotations
@@ -15,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil
 
 from ..errors import ContextTooLong, UpstreamFailed
+from ..estimate import FEWEST_BYTES, MOST_BYTES, TokenRatios
 
 SMALLEST = 16_384
 #: The largest size for a model that does not tell its context length.
@@ -27,33 +26,26 @@ LARGEST_UNTOLD = 131_072
 #: a model that no longer fits into the graphics card. An answer may still become as long as the
 #: context allows: it then ends with ``length``, as it would at the model's own end.
 RESERVE = 8_192
-#: Rather too many tokens than too few: Ollama refuses a prompt that does not fit.
-BYTES_PER_TOKEN = 3.2
-#: What any tokenizer makes of any text lies in between. What is counted beyond them (a prompt that was
-#: served from a cache and not counted, say) teaches nothing.
-FEWEST_BYTES, MOST_BYTES = 1.5, 6.0
-_WEIGHT = 0.2
-#: From 256 (gemma3) to some 1,600 (llama3.2-vision) tokens; models do not tell.
-IMAGE_TOKENS = 1_024
 #: Seconds that Ollama keeps a model without being told (``OLLAMA_KEEP_ALIVE``, https://docs.ollama.com/faq).
 KEEP_ALIVE = 300.0
 
 
 @dataclass(slots=True)
 class _Model:
-    ratio: float | None = None  # bytes per token, once Ollama has counted
     num_ctx: int = 0
     until: float = 0.0
 
 
 class Contexts:
-    """The sizes and the calibration of each model. ``clock`` gives seconds that only grow."""
+    """The sizes of each model, and in ``ratios`` what its prompts were counted as. ``clock`` gives seconds
+    that only grow."""
 
-    __slots__ = ("_clock", "_models")
+    __slots__ = ("_clock", "_models", "ratios")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._models: dict[str, _Model] = {}
+        self.ratios = TokenRatios()
 
     def choose(self, model: str, size: int, *, images: int, num_predict: int, limit: int | None) -> int:
         """``num_ctx`` for a prompt of ``size`` bytes and ``images``, for a model of ``limit`` tokens.
@@ -61,12 +53,11 @@ class Contexts:
         Raises ``ContextTooLong`` for a prompt that certainly does not fit.
         """
         known = self._models.get(model) or _UNUSED
-        ratio = known.ratio or BYTES_PER_TOKEN
-        pictures = images * IMAGE_TOKENS
+        tokens = self.ratios.estimate(model, size, images=images)
         # Not by what was counted: other prompts, of other users, are in other languages.
         if limit is not None and size / MOST_BYTES > limit:
-            raise too_long(limit, ceil(size / ratio) + pictures)
-        wanted = _fitting(ceil(size / ratio) + pictures + min(num_predict, RESERVE), limit)
+            raise too_long(limit, tokens)
+        wanted = _fitting(tokens + min(num_predict, RESERVE), limit)
         if wanted < known.num_ctx and self._clock() < known.until:
             return known.num_ctx if limit is None else min(known.num_ctx, limit)
         return wanted
@@ -118,10 +109,7 @@ class Contexts:
 
     def counted(self, model: str, size: int, tokens: int) -> None:
         """Ollama has counted ``tokens`` in a prompt of ``size`` bytes without images."""
-        ratio = size / tokens if tokens > 0 else inf
-        if FEWEST_BYTES <= ratio <= MOST_BYTES:
-            known = self._models.setdefault(model, _Model())
-            known.ratio = ratio if known.ratio is None else known.ratio + _WEIGHT * (ratio - known.ratio)
+        self.ratios.counted(model, size, tokens)
 
 
 _UNUSED = _Model()

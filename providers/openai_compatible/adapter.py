@@ -15,6 +15,7 @@ import orjson
 
 from ..base import Feature
 from ..errors import BadRequest, ProviderError, wrong_content_type
+from ..estimate import TokenRatios, embedded
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
 from ..reply import StreamedReply, TranslatedReply
 from ..translate.anthropic_errors import MAX_BODY
@@ -77,6 +78,7 @@ class OpenAICompatibleProvider:
         self._known = [ModelInfo(model, name, display_name=model) for model in models]
         self._by_id = {model.id: model for model in self._known}
         self._manners = Manners()
+        self._ratios = TokenRatios()
         self._say_encoding = True
         parts = urlsplit(base_url)
         path = parts.path.rstrip("/") or "/v1"
@@ -122,6 +124,12 @@ class OpenAICompatibleProvider:
         if manner is not known:
             self._manners.learn(call.model, learnt)
         return reply
+
+    async def estimate(self, call: ChatCall) -> int:
+        """See :class:`~providers.base.CountsTokens`. Files count as images do: their pages are not known."""
+        body = build(call, self._manners.get(call.model), stream=streams(call.body))
+        images, size = embedded(body)
+        return self._ratios.estimate(call.model, len(body) - size, images=images)
 
     async def embed(self, call: EmbeddingsCall) -> Embeddings:
         """See :class:`~providers.base.SpeaksEmbeddings`."""
@@ -204,6 +212,7 @@ class OpenAICompatibleProvider:
         except BaseException:
             await response.aclose()
             raise
+        self._ratios.asked(call.model, body, reply.usage)
         return reply
 
     async def _embed(self, call: EmbeddingsCall, *, say_encoding: bool) -> dict[str, object]:

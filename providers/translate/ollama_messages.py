@@ -109,11 +109,13 @@ class OllamaConversation:
             spoken = Spoken("" if body.isspace() else body, [])
         else:
             blocks: list[Block] = []
+            # Other dialects put what a tool has shown behind its result, where only a user may show things.
+            told = self._calls.answered
             for part, kind, where in content.parts(body, place):
                 if kind == "tool_result":
                     call_id = _check.text(part.get("tool_use_id"), f"{where}.tool_use_id")
                     self._add_result(self._calls.with_id(call_id), part, where)
-                elif (block := self._part(part, kind, where)) is not None:
+                elif (block := self._part(part, kind, where, told=told)) is not None:
                     blocks.append(block)
             spoken = self._spoken(blocks)
         if spoken.text or spoken.images:

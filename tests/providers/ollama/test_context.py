@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.errors import ContextTooLong, Overloaded, UpstreamFailed
+from providers.estimate import FEWEST_BYTES, MOST_BYTES
 from providers.ollama.context import (
-    FEWEST_BYTES,
     KEEP_ALIVE,
     LARGEST_UNTOLD,
-    MOST_BYTES,
     RESERVE,
     SMALLEST,
     Contexts,
