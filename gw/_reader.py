@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from middleware.cors import ORIGIN
+
 from .variables import of
 
 #: Shorter keys are guessable; the start-up line recommends ``openssl rand -hex 32``.
@@ -15,6 +17,8 @@ MIN_KEY_CHARS = 8
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _URL_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9:.-]*[A-Za-z0-9])?")
+_REDIS = ("redis://", "rediss://", "unix://")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
 
 
@@ -51,14 +55,16 @@ class Reader:
         """The number, or None where the variable has neither a value nor a default."""
         return self.integer(name, low) if self.given(name) else None
 
-    def seconds(self, name: str) -> float:
+    def seconds(self, name: str, *, zero: bool = False) -> float:
+        """``zero``: 0 is a value, too (it switches something off)."""
         text = self.text(name) or ""
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not (math.isfinite(value) and value > 0):
-            self._bad(name, text, f"a number of seconds above 0, for example {of(name).default}")
+        if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
+            bound = "or 0" if zero else "above 0"
+            self._bad(name, text, f"a number of seconds {bound}, for example {of(name).default}")
         return value
 
     def flag(self, name: str) -> bool:
@@ -84,6 +90,29 @@ class Reader:
             return None
         return text.rstrip("/")
 
+    def redis_url(self, name: str) -> str | None:
+        text = self.text(name)
+        if text is not None and not text.startswith(_REDIS):
+            self._bad(name, text, "redis://[:password@]host[:6379][/0], or rediss:// for TLS")
+        return text
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        """A comma list of origins as browsers write them, each once, in order."""
+        found: list[str] = []
+        for item in self.listed(name):
+            origin = item.lower().rstrip("/")
+            if item == "*":
+                self.problems.append(
+                    f"{name}=* would open this gateway to every page on the web: name the origins that may "
+                    "call it, for example https://chat.example.com,http://localhost:3000."
+                )
+            elif not ORIGIN.fullmatch(origin):
+                self._bad(name, item, "a list of origins, scheme://host[:port] without a path")
+            elif origin.endswith(_DEFAULT_PORTS.get(origin.partition(":")[0], "\0")):
+                self._bad(name, item, "written as browsers do, without the scheme's own port")
+            found.append(origin)
+        return tuple(dict.fromkeys(found))
+
     def url_part(self, name: str) -> str | None:
         """A region or project: it becomes part of a host name or of a path."""
         text = self.text(name)
@@ -93,12 +122,16 @@ class Reader:
 
     def models(self, name: str) -> tuple[str, ...]:
         """A comma list of model ids, each once, in order."""
-        text = self.text(name) or ""
-        ids = tuple(dict.fromkeys(item for part in text.split(",") if (item := part.strip())))
+        ids = self.listed(name)
         for item in ids:
             if not _MODEL_ID.fullmatch(item):
                 self._bad(name, item, "a list of model ids with commas between them")
         return ids
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """The items of a comma list, each once, in order."""
+        text = self.text(name) or ""
+        return tuple(dict.fromkeys(item for part in text.split(",") if (item := part.strip())))
 
     def model(self, name: str) -> str:
         text = self.text(name) or ""

@@ -17,12 +17,15 @@ from typing import Any, cast
 from blacksheep import Application, Router
 
 from middleware._asgi import ASGIApp
+from middleware._chat import COUNT_PATHS
 from middleware._lines import LineWriter
 from middleware._metrics import Metrics
 from middleware._reject import drained
 from middleware.auth import AuthMiddleware
 from middleware.body_limit import BodyLimitMiddleware
+from middleware.cors import CorsMiddleware
 from middleware.disconnect import DisconnectMiddleware, InFlight
+from middleware.keep_alive import KeepAliveMiddleware
 from middleware.limits import LimitsMiddleware
 from middleware.rate_limit import RateLimitMiddleware
 from middleware.request_guard import RequestGuardMiddleware
@@ -37,9 +40,13 @@ from .settings import Settings, load
 from .settle import SettleMiddleware
 from .upstreams import Upstreams
 
-#: No key needed: load balancers and container platforms ask these.
-PUBLIC = ("/live", "/ready", "/health")
+#: No key needed: load balancers and container platforms ask these, and Claude Code whether there is anybody.
+PUBLIC = ("/live", "/ready", "/health", "/api/hello")
 ADMIN = ("/admin",)
+#: A key may count tokens so many times as often as it may chat. Claude Code's `/context` counts 26 times
+#: at once; and Claude's own limits for the two are "separate and independent"
+#: (https://platform.claude.com/docs/en/build-with-claude/token-counting).
+COUNTS_PER_CHAT = 10
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,6 +70,8 @@ def layers(
     stack = [
         # Sees everything, also what the layers below refuse.
         Layer(TelemetryMiddleware, {"metrics": metrics, "access_log": access_log}),
+        # Preflights carry no key, and a page may read a refusal only with these headers.
+        Layer(CorsMiddleware, {"origins": server.cors_origins}),
         # Above all that may wait: Granian never cancels a request, this does, and bounds its time.
         Layer(DisconnectMiddleware, {"deadline": deadline, "in_flight": in_flight}),
         # Heads that two parsers would read in two ways go no further; cheap, so before the body.
@@ -74,10 +83,25 @@ def layers(
         # Needs to know whose request it is; still before the body, so that a refusal is cheap.
         Layer(
             RateLimitMiddleware,
-            {"rpm": limits.rpm / server.workers, "skip": (*PUBLIC, *ADMIN), "on_reject": refuse},
+            {
+                "rpm": limits.rpm / server.workers,
+                "skip": (*PUBLIC, *ADMIN, *COUNT_PATHS),
+                "on_reject": refuse,
+            },
+        ),
+        # Counting tokens has an allowance of its own, or one look at a context would use up the minute.
+        Layer(
+            RateLimitMiddleware,
+            {
+                "rpm": limits.rpm * COUNTS_PER_CHAT / server.workers,
+                "only": COUNT_PATHS,
+                "on_reject": refuse,
+            },
         ),
         # Reads the body under limits; everything below shares what it read.
         Layer(BodyLimitMiddleware, {"max_bytes": server.max_body_bytes, "timeout": server.body_timeout}),
+        # Needs the body (does it ask for a stream?), and stands above whatever may be silent for long.
+        Layer(KeepAliveMiddleware, {"interval": server.keep_alive}),
         # Rewriting (pure, deterministic) comes below everything that may refuse the request.
         Layer(
             LimitsMiddleware,
@@ -91,9 +115,16 @@ def layers(
         # Directly above the handlers: stops the upstream, records what was used.
         Layer(SettleMiddleware),
     ]
-    if not limits.rate_limit:
-        stack = [layer for layer in stack if layer.middleware is not RateLimitMiddleware]
-    return stack
+    off = {
+        middleware
+        for middleware, wanted in (
+            (CorsMiddleware, server.cors_origins),
+            (RateLimitMiddleware, limits.rate_limit),
+            (KeepAliveMiddleware, server.keep_alive),
+        )
+        if not wanted
+    }
+    return [layer for layer in stack if layer.middleware not in off]
 
 
 def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from providers.base import Provider, SpeaksEmbeddings
+from providers.base import Provider, SpeaksCompletions, SpeaksEmbeddings
 from providers.errors import BadRequest, ModelNotFound, NotConfigured
 from providers.types import MAX_MODEL_NAME
 
@@ -87,12 +87,26 @@ class Dispatcher:
 
     def embedders(self) -> str:
         """For errors: which models turn texts into vectors."""
-        names = [f"{prefix}:<model>" for prefix, other in self._others.items() if _embeds(other.provider)]
-        if _embeds(self._ollama):
-            names.insert(0, "local:<model>")
+        names = self._able(SpeaksEmbeddings)
         if not names:
             return "No provider with embeddings is configured: the operator can set LOCAL_LLM_BASE_URL."
-        return f"Embeddings come from {' or '.join(names)}."
+        return f"Embeddings come from {names}."
+
+    def completers(self) -> str:
+        """For errors: which models go on with a text that is no chat."""
+        names = self._able(SpeaksCompletions)
+        if not names:
+            return "No provider that completes texts is configured: the operator can set LOCAL_LLM_BASE_URL."
+        return f"Texts are completed by {names}."
+
+    def _able(self, protocol: type) -> str:
+        """Names of models whose providers speak ``protocol``; "" when there are none."""
+        names = [
+            f"{prefix}:<model>" for prefix, o in self._others.items() if isinstance(o.provider, protocol)
+        ]
+        if isinstance(self._ollama, protocol):
+            names.insert(0, "local:<model>")
+        return " or ".join(names)
 
     def resolve(self, requested: object, provider: object = None) -> Target:
         """The target for the ``model`` and ``provider`` of a request; a ``provider`` that is no string
@@ -195,10 +209,6 @@ class Dispatcher:
         if name is None:
             raise _not_allowed("ollama", f"local model {model[:100]!r}", self._local.allowlist)
         return Target(self._ollama, name, requested, "local")
-
-
-def _embeds(provider: Provider | None) -> bool:
-    return isinstance(provider, SpeaksEmbeddings)
 
 
 def _resolve_other(other: Prefixed, prefix: str, requested: str, model: str) -> Target:

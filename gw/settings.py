@@ -6,20 +6,13 @@ settings object: ``gw/app.py`` hands each one the plain values it needs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ._reader import Reader
-
-#: ``OPENAI_COMPATIBLE_LM_STUDIO_BASE_URL`` -> ``lm_studio``.
-_FAMILY = "OPENAI_COMPATIBLE_"
-_COMPATIBLE = re.compile(_FAMILY + r"([A-Z0-9]+(?:_[A-Z0-9]+)*?)_(BASE_URL|API_KEY|MODELS)")
-#: Names of models and providers that an OpenAI-compatible upstream cannot take.
-RESERVED_NAMES = frozenset(
-    {"anthropic", "auto", "bedrock", "claude", "haiku", "local", "ollama", "opus", "simulated"}
-    | {"smartroute", "sonnet", "vertex"}
-)
+from ._upstream_families import Cloud as Cloud
+from ._upstream_families import Compatible as Compatible
+from ._upstream_families import read_clouds, read_compatible
 
 
 class SettingsError(Exception):
@@ -40,6 +33,10 @@ class Server:
     max_body_bytes: int
     body_timeout: float
     metrics: bool
+    #: Seconds; 0 is off.
+    keep_alive: float
+    #: ``scheme://host[:port]``; none: web pages of other origins may not call.
+    cors_origins: tuple[str, ...]
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,29 +67,6 @@ class Local:
 
 
 @dataclass(slots=True, frozen=True)
-class Compatible:
-    """One OpenAI-compatible upstream. ``models`` is its allow-list, empty for all of its models."""
-
-    name: str
-    base_url: str
-    api_key: str | None = field(repr=False)
-    models: tuple[str, ...]
-
-
-@dataclass(slots=True, frozen=True)
-class Cloud:
-    """Claude on Bedrock (``name`` "bedrock") or Vertex AI ("vertex", with ``project``). Without ``api_key``
-    the cloud's own library finds the credentials."""
-
-    name: str
-    region: str
-    models: tuple[str, ...]
-    base_url: str | None
-    project: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-
-
-@dataclass(slots=True, frozen=True)
 class Limits:
     system_chars: int
     user_chars: int
@@ -113,6 +87,13 @@ class Upstream:
 
 
 @dataclass(slots=True, frozen=True)
+class State:
+    """What outlives a request and is shared by processes: None, where each keeps its own."""
+
+    redis_url: str | None = field(repr=False)
+
+
+@dataclass(slots=True, frozen=True)
 class Settings:
     """Everything the operator has chosen. ``simulated`` is true under ``gw demo``."""
 
@@ -124,6 +105,7 @@ class Settings:
     clouds: tuple[Cloud, ...]
     limits: Limits
     upstream: Upstream
+    state: State
     simulated: bool = False
 
     @property
@@ -147,6 +129,8 @@ def load(environ: Mapping[str, str], *, simulated: bool = False) -> Settings:
             max_body_bytes=r.integer("MAX_BODY_BYTES", 1024),
             body_timeout=r.seconds("BODY_TIMEOUT_SECONDS"),
             metrics=r.flag("PROMETHEUS_ENABLED"),
+            keep_alive=r.seconds("SSE_KEEPALIVE_SECONDS", zero=True),
+            cors_origins=r.origins("CORS_ORIGINS"),
         ),
         keys=Keys(
             gateway=r.own_key("GATEWAY_API_KEY", required=True) or "",
@@ -168,8 +152,8 @@ def load(environ: Mapping[str, str], *, simulated: bool = False) -> Settings:
             access_id=r.credential("LOCAL_CF_ACCESS_CLIENT_ID"),
             access_secret=r.credential("LOCAL_CF_ACCESS_CLIENT_SECRET"),
         ),
-        compatible=_compatible(r),
-        clouds=_clouds(r),
+        compatible=read_compatible(r),
+        clouds=read_clouds(r),
         limits=Limits(
             system_chars=r.integer("SYSTEM_MAX_CHARS", 0),
             user_chars=r.integer("USER_MSG_MAX_CHARS", 0),
@@ -186,6 +170,7 @@ def load(environ: Mapping[str, str], *, simulated: bool = False) -> Settings:
             transport=r.choice("GATEWAY_HTTP_TRANSPORT", "engine", "httpx"),
             ca_file=r.text("UPSTREAM_CA_FILE"),
         ),
+        state=State(redis_url=r.redis_url("REDIS_URL")),
         simulated=simulated,
     )
     if settings.keys.admin is not None and settings.keys.admin == settings.keys.gateway:
@@ -212,64 +197,6 @@ def _local_default(r: Reader, allowed: tuple[str, ...]) -> str:
     if r.given("LOCAL_LLM_DEFAULT_MODEL") or default in allowed or not allowed:
         return default
     return allowed[0]
-
-
-def _compatible(r: Reader) -> tuple[Compatible, ...]:
-    """Every ``OPENAI_COMPATIBLE_<NAME>_BASE_URL`` with its key and models, sorted by name."""
-    found: list[Compatible] = []
-    for variable in sorted(name for name in r.environ if name.startswith(_FAMILY) and r.given(name)):
-        match = _COMPATIBLE.fullmatch(variable)
-        if match is None:
-            r.problems.append(
-                f"{variable} is not a setting: write {_FAMILY}<NAME>_BASE_URL, …_API_KEY or …_MODELS, with a "
-                "<NAME> of capital letters and digits, joined by single underscores."
-            )
-            continue
-        prefix, name = variable[: match.start(2)], match[1].lower()
-        if match[2] != "BASE_URL":
-            if not r.given(f"{prefix}BASE_URL"):
-                r.problems.append(f"{variable} is set, but {prefix}BASE_URL is not: set it, or remove both.")
-            continue
-        if name in RESERVED_NAMES:
-            r.problems.append(f"{variable}: the name {name!r} is taken; choose another one.")
-        found.append(
-            Compatible(
-                name=name,
-                base_url=r.url(variable) or "",
-                api_key=r.credential(f"{prefix}API_KEY"),
-                models=r.models(f"{prefix}MODELS"),
-            )
-        )
-    return tuple(found)
-
-
-def _clouds(r: Reader) -> tuple[Cloud, ...]:
-    """Bedrock and Vertex AI, each where its first variable is set."""
-    bedrock = Cloud(
-        name="bedrock",
-        region=r.url_part("BEDROCK_REGION") or "",
-        models=r.models("BEDROCK_MODELS"),
-        base_url=r.url("BEDROCK_BASE_URL"),
-        api_key=r.credential("BEDROCK_API_KEY"),
-    )
-    vertex = Cloud(
-        name="vertex",
-        region=r.url_part("VERTEX_REGION") or "",
-        models=r.models("VERTEX_MODELS"),
-        base_url=r.url("VERTEX_BASE_URL"),
-        project=r.url_part("VERTEX_PROJECT_ID"),
-    )
-    switches = (
-        (bedrock, "BEDROCK_REGION", ("BEDROCK_API_KEY", "BEDROCK_MODELS", "BEDROCK_BASE_URL")),
-        (vertex, "VERTEX_PROJECT_ID", ("VERTEX_REGION", "VERTEX_MODELS", "VERTEX_BASE_URL")),
-    )
-    for _, switch, others in switches:
-        r.problems += [
-            f"{name} is set, but {switch} is not: set it, or remove both."
-            for name in others
-            if r.given(name) and not r.given(switch)
-        ]
-    return tuple(cloud for cloud, switch, _ in switches if r.given(switch))
 
 
 def _validate_unbuilt(r: Reader) -> None:

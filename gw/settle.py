@@ -40,10 +40,11 @@ class SettleMiddleware:
         except ProviderError as error:
             # Handlers turn what fails before the answer into a refusal, so this one has begun.
             note_error(state, error)
-            rejection = rejection_of(error)
+            dialect = dialect_of(scope)
+            rejection = rejection_of(error, dialect)
             broken: ChatReply | RawReply | None = state.get(REPLY)
             event = broken.failed(rejection.code or "api_error", rejection.message) if broken else b""
-            event = event or sse_error(rejection, dialect_of(scope), state.get(REQUEST_ID))
+            event = event or sse_error(rejection, dialect, state.get(REQUEST_ID))
             # The blank line ends an event that the upstream may have left half-written.
             await send({"type": "http.response.body", "body": b"\n\n" + event, "more_body": False})
         finally:

@@ -52,6 +52,18 @@ VARIABLES: tuple[Variable, ...] = (
     _v("Server", "MAX_BODY_BYTES", "33554432", "largest request body (32 MiB, as the Claude API)"),
     _v("Server", "BODY_TIMEOUT_SECONDS", "30", "a body that takes longer to arrive is answered 408"),
     _v("Server", "PROMETHEUS_ENABLED", "1", "metrics at /admin/metrics"),
+    _v(
+        "Server",
+        "SSE_KEEPALIVE_SECONDS",
+        "15",
+        "longest silence of a stream before a comment, or Anthropic's ping, is sent (0: off)",
+    ),
+    _v(
+        "Server",
+        "CORS_ORIGINS",
+        None,
+        "comma list of origins whose web pages may call, as in https://chat.example.com (unset: none)",
+    ),
     _v("Keys", "GATEWAY_API_KEY", None, "required: the key that clients send", secret=True),
     _v("Keys", "ADMIN_API_KEY", None, "key of /admin; without it /admin is closed", secret=True),
     _v("Claude", "ANTHROPIC_API_KEY", None, "key for the Claude API", secret=True),

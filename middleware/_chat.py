@@ -29,10 +29,18 @@ Kind = Literal[
 Shape = Literal["chat", "anthropic", "responses", "message"]
 Path = tuple[str | int, ...]
 
-#: Where chats are posted. Base URLs are often given without ``/v1``.
-CHAT_PATHS = frozenset(
-    {"/v1/chat/completions", "/chat/completions", "/v1/messages", "/v1/responses", "/chat"}
+#: Where the tokens of a request are counted. What is counted has to be what would be sent, so these are
+#: rewritten as the request itself would be.
+COUNT_PATHS = frozenset(
+    f"{base}{path}" for base in ("/v1", "") for path in ("/messages/count_tokens", "/responses/input_tokens")
 )
+#: Where chats are posted. Base URLs are often given without ``/v1``.
+CHAT_PATHS = COUNT_PATHS | {
+    "/chat",
+    *(f"{base}{path}" for base in ("/v1", "") for path in ("/chat/completions", "/messages", "/responses")),
+}
+#: Where an answer can be asked for as a stream of events.
+STREAM_PATHS = (CHAT_PATHS - COUNT_PATHS - {"/chat"}) | {"/v1/completions", "/completions"}
 
 #: Shape -> where its system prompt and its turns are.
 _PLACES: dict[Shape, tuple[str, str]] = {

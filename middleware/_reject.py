@@ -4,21 +4,32 @@ A middleware never writes an error body itself: it builds a :class:`Rejection` a
 ``on_reject`` argument, which turns that into an ASGI app. The default, :func:`reject_json`,
 answers in OpenAI's envelope, or in Anthropic's on ``/v1/messages`` (each SDK parses only its own:
 https://platform.openai.com/docs/guides/error-codes, https://platform.claude.com/docs/en/api/errors).
+OpenAI's Responses have the envelope of chat completions, and another event for a stream that breaks off
+(https://platform.openai.com/docs/api-reference/responses-streaming/response/failed).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
 
 from ._asgi import ASGIApp, Header, Receive, Scope, Send
+from ._paths import canonical
 from ._state import REQUEST_ID
 
-Dialect = Literal["openai", "anthropic"]
+Dialect = Literal["openai", "anthropic", "responses"]
+
+#: What stops both SDKs, and programs that stand on them, from repeating what cannot succeed; they obey it
+#: before their own rules (``_should_retry`` in the ``_base_client.py`` of each).
+FINAL: Header = (b"x-should-retry", b"false")
+#: ``sequence_number`` of an event that follows on others which nobody has counted: none can be above it.
+_LAST_NUMBER = 2**31 - 1
 
 #: Anthropic's ``error.type`` for each status (https://platform.claude.com/docs/en/api/errors).
 _ANTHROPIC_TYPES = {
@@ -60,9 +71,22 @@ OnReject = Callable[[Rejection], ASGIApp]
 
 
 def dialect_of(scope: Scope) -> Dialect:
-    """Anthropic's envelope on ``/v1/messages`` and below it, OpenAI's everywhere else."""
+    """Whose errors the caller's SDK understands: Anthropic's on ``/v1/messages`` and below it, those of
+    OpenAI's Responses on ``/v1/responses``, OpenAI's everywhere else; with and without ``/v1``."""
     path = str(scope.get("path", ""))
-    return "anthropic" if path == "/v1/messages" or path.startswith("/v1/messages/") else "openai"
+    return _dialect(path) if len(path) <= _LONGEST else "openai"
+
+
+#: Characters; longer paths are nobody's route, and must not fill the memory.
+_LONGEST = 256
+
+
+@lru_cache(maxsize=256)
+def _dialect(path: str) -> Dialect:
+    path = canonical(path).removeprefix("/v1")
+    if path == "/messages" or path.startswith("/messages/"):
+        return "anthropic"
+    return "responses" if path == "/responses" or path.startswith("/responses/") else "openai"
 
 
 def envelope(rejection: Rejection, dialect: Dialect, request_id: str | None = None) -> dict[str, Any]:
@@ -88,10 +112,49 @@ def envelope(rejection: Rejection, dialect: Dialect, request_id: str | None = No
     }
 
 
-def sse_error(rejection: Rejection, dialect: Dialect, request_id: str | None = None) -> bytes:
-    """The event that ends a broken stream: the caller's SDK raises on it, and no ``[DONE]`` follows."""
+def sse_error(
+    rejection: Rejection, dialect: Dialect, request_id: str | None = None, *, first: bool = False
+) -> bytes:
+    """The event that ends a broken stream: the caller's SDK raises on it, and no ``[DONE]`` follows.
+
+    ``first``: nothing of the stream has been sent. (OpenAI's SDK insists on a ``response.created``.)
+    """
+    if dialect == "responses":
+        return _response_failed(rejection, request_id, first)
     body = orjson.dumps(envelope(rejection, dialect, request_id))
     return b"event: error\ndata: " + body + b"\n\n" if dialect == "anthropic" else b"data: " + body + b"\n\n"
+
+
+def _response_failed(rejection: Rejection, request_id: str | None, first: bool) -> bytes:
+    response: dict[str, Any] = {
+        "id": f"resp_{request_id or 'failed'}",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "failed",
+        "error": {"code": rejection.code or rejection.type, "message": rejection.message},
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "model": "",
+        "output": [],
+        "parallel_tool_calls": True,
+        "temperature": None,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": None,
+        "usage": None,
+    }
+    failed = _response_event("response.failed", 1 if first else _LAST_NUMBER, response)
+    if not first:
+        return failed
+    return (
+        _response_event("response.created", 0, {**response, "status": "in_progress", "error": None}) + failed
+    )
+
+
+def _response_event(kind: str, number: int, response: dict[str, Any]) -> bytes:
+    event = {"type": kind, "sequence_number": number, "response": response}
+    return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
 
 
 def reject_json(rejection: Rejection) -> ASGIApp:

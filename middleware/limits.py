@@ -19,7 +19,7 @@ from typing import Any
 
 from ._asgi import ASGIApp, Receive, Scope, Send
 from ._body import Body, BodyError, ClientDisconnected, read_body
-from ._chat import CHAT_PATHS, ChatView, Path, view
+from ._chat import CHAT_PATHS, COUNT_PATHS, ChatView, Path, view
 from ._paths import canonical, remembered
 from ._reject import OnReject, reject_json
 from ._state import DEFAULTED, Saving, add_saving
@@ -36,7 +36,8 @@ class LimitsMiddleware:
     The limits are in characters; 0 or less switches one off. The system text at the start of the
     conversation shares one budget, consumed in order, as do the texts of one user message (a lone ``message``
     is one), of one tool result and of one system message further down. ``default_max_tokens`` is set when
-    the client names no limit of its own (under any of the dialects' names).
+    the client names no limit of its own (under any of the dialects' names) and asks for an answer: what
+    only counts tokens is clipped as the request itself would be, and otherwise left alone.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class LimitsMiddleware:
         self.default_max_tokens = default_max_tokens
         self.paths = frozenset(map(canonical, paths))
         self._covers = remembered(lambda path: canonical(path) in self.paths)
+        self._counts = remembered(lambda path: canonical(path) in COUNT_PATHS)
         self.on_reject = on_reject
         # No text has more characters than the JSON that holds it has bytes.
         self._harmless = max(min(self.limits.values(), default=0), FLOOR)
@@ -71,38 +73,40 @@ class LimitsMiddleware:
         if scope["type"] != "http" or scope["method"] != "POST" or not self._covers(scope["path"]):
             await self.app(scope, receive, send)
             return
+        # What only counts tokens has no answer to be bounded.
+        default = 0 if self._counts(scope["path"]) else self.default_max_tokens
         try:
             scope, receive, body = await read_body(scope, receive)
-            chat = None if self._is_within(body) else view(body.json(), scope["path"])
+            chat = None if self._is_within(body, default) else view(body.json(), scope["path"])
         except ClientDisconnected:
             return
         except BodyError as error:
             await self.on_reject(error.rejection())(scope, receive, send)
             return
         if chat is not None:
-            scope = self._apply(scope, body, chat)
+            scope = self._apply(scope, body, chat, default)
         await self.app(scope, receive, send)
 
-    def _is_within(self, body: Body) -> bool:
+    def _is_within(self, body: Body, default: int) -> bool:
         """Whether nothing can be left to do, seen without looking into the conversation."""
         value = body.json()
         return (
             not body.replaced
             and len(body.raw) <= self._harmless
             and isinstance(value, dict)
-            and (self.default_max_tokens <= 0 or _names_limit(value))
+            and (default <= 0 or _names_limit(value))
         )
 
-    def _apply(self, scope: Scope, body: Body, chat: ChatView) -> Scope:
+    def _apply(self, scope: Scope, body: Body, chat: ChatView, default: int) -> Scope:
         value, state = chat.body, scope["state"]
         if self.limits and (body.replaced or len(body.raw) > self._harmless):
             texts, left_out = clipped(chat, self.limits)
             if left_out > 0:
                 value = chat.with_texts(texts)
                 add_saving(state, Saving("limits", left_out, left_out // _CHARS_PER_TOKEN))
-        if self.default_max_tokens > 0 and not _names_limit(value):
+        if default > 0 and not _names_limit(value):
             name = "max_output_tokens" if chat.shape == "responses" else "max_tokens"
-            value = {**value, name: self.default_max_tokens}
+            value = {**value, name: default}
             state.setdefault(DEFAULTED, set()).add(name)
         return scope if value is chat.body else body.replace(scope, value)
 

@@ -35,7 +35,8 @@ class RateLimitMiddleware:
 
     A share below 1 (2 a minute over 4 workers) admits one request each ``1 / rpm`` minutes.
     ``limiter`` replaces the in-process one (``rpm`` is then its business). ``key`` names who is
-    counted. ``skip``: path prefixes that are neither counted nor refused.
+    counted. ``skip``: path prefixes that are neither counted nor refused; ``only``: count these path
+    prefixes and pass everything else through (None: count everything).
     """
 
     def __init__(
@@ -45,14 +46,20 @@ class RateLimitMiddleware:
         rpm: float = 60,
         limiter: Limiter | None = None,
         key: Callable[[Scope], str] = caller,
+        only: Iterable[str] | None = None,
         skip: Iterable[str] = ("/health", "/live", "/ready"),
         on_reject: OnReject = reject_json,
     ) -> None:
         self.app = app
         self._limiter = _in_process(rpm) if limiter is None else limiter
         self._key = key
-        skipped = PathPrefixes(skip)
-        self._skips = remembered(lambda path: canonical(path) in skipped)
+        skipped, counted = PathPrefixes(skip), None if only is None else PathPrefixes(only)
+
+        def skips(path: str) -> bool:
+            path = canonical(path)
+            return path in skipped or (counted is not None and path not in counted)
+
+        self._skips = remembered(skips)
         self._on_reject = on_reject
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

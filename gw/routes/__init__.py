@@ -12,7 +12,7 @@ from middleware._reject import Rejection
 from ..catalog import Catalog
 from ..dispatch import Dispatcher
 from ..drain import Drain
-from . import admin, chat, embeddings, health, messages, models, simple
+from . import admin, chat, completions, embeddings, health, messages, models, responses, simple
 from ._http import refuse
 
 
@@ -27,19 +27,31 @@ def mount(
 ) -> None:
     """Put every route of the outside contract on ``app``. ``providers`` are the names that /health shows."""
     router = app.router
-    # Base URLs are often given without /v1.
     answer_chat, embed = chat.chat_completions(dispatcher), embeddings.embeddings(dispatcher)
+    answer_message, count = messages.messages(dispatcher), messages.count_tokens(dispatcher)
+    respond, estimate = responses.responses(dispatcher), responses.input_tokens(dispatcher)
+    complete, stored = completions.completions(dispatcher), responses.stored()
+    # Base URLs are often given without /v1.
     for base in ("/v1", ""):
         router.add_post(f"{base}/chat/completions", answer_chat)
+        router.add_post(f"{base}/messages", answer_message)
+        router.add_post(f"{base}/messages/count_tokens", count)
+        router.add_post(f"{base}/responses", respond)
+        router.add_post(f"{base}/responses/input_tokens", estimate)
+        router.add_post(f"{base}/responses/compact", responses.compact())
+        router.add_get(f"{base}/responses/{{path:response_id}}", stored)
+        router.add_delete(f"{base}/responses/{{path:response_id}}", stored)
+        router.add_post(f"{base}/responses/{{response_id}}/cancel", stored)
+        router.add_post(f"{base}/completions", complete)
         router.add_post(f"{base}/embeddings", embed)
         router.add_get(f"{base}/models", models.list_models(catalog))
         router.add_get(f"{base}/models/{{path:model_id}}", models.get_model(catalog))
     router.add_post("/chat", simple.chat(dispatcher))
-    router.add_post("/v1/messages", messages.messages(dispatcher))
     for method in ("GET", "HEAD"):
         router.add(method, "/live", health.live())
         router.add(method, "/ready", health.ready(drain))
         router.add(method, "/health", health.health(drain, providers))
+        router.add(method, "/api/hello", health.hello())
     if metrics is not None:
         router.add_get("/admin/metrics", admin.metrics_page(metrics))
     router.fallback = not_found

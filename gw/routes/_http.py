@@ -13,7 +13,7 @@ from middleware._asgi import Scope
 from middleware._body import Body, BodyError
 from middleware._reject import Rejection, dialect_of, envelope
 from middleware._state import BODY, REQUEST_ID, SAVINGS
-from providers.errors import ProviderError
+from providers.errors import NotConfigured, ProviderError
 
 from ..dispatch import Target
 from ..errors import rejection_of
@@ -27,6 +27,10 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 # no-transform: a proxy that compresses would hold events back; x-accel-buffering: nginx's own switch.
 SSE_HEADERS = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+
+
+#: Marks a number of tokens that nobody has counted.
+ESTIMATED = (b"x-gateway-estimated", b"input_tokens")
 
 
 async def _no_events() -> AsyncIterator[bytes]:
@@ -73,7 +77,7 @@ def guarded(handler: Handler) -> Handler:
             return await handler(request)
         except ProviderError as error:
             note_error(state_of(request), error)
-            return refuse(request, rejection_of(error))
+            return refuse(request, rejection_of(error, dialect_of(scope_of(request))))
         except BodyError as error:
             return refuse(request, error.rejection())
         except Exception:
@@ -111,6 +115,16 @@ def target_headers(target: Target, model: str, state: dict[str, Any]) -> list[tu
         # RFC 7234 §5.5.7: 299 is a miscellaneous persistent warning.
         headers.append((b"warning", f'299 claude-gateway "{target.warning}"'.encode("ascii", "replace")))
     return headers
+
+
+def cannot_count(target: Target) -> NotConfigured:
+    """The refusal to count tokens for a provider that neither counts nor estimates."""
+    return NotConfigured(
+        f"Tokens of {target.requested!r} cannot be counted here.",
+        provider=target.provider.name,
+        status=501,
+        code="not_supported",
+    )
 
 
 def dropped_header(names: Sequence[str]) -> tuple[bytes, bytes]:

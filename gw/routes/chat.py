@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from blacksheep import Request, Response
 
-from middleware._state import COMPLETION, DEFAULTED, Completion
-from providers.base import ChatReply
-from providers.errors import BadRequest
-from providers.types import ChatCall
-
-from ..dispatch import Dispatcher, Target
-from ..settle import REPLY, presentable
-from ._http import (
-    SSE_HEADERS,
-    EventStream,
-    Handler,
-    dropped_header,
-    guarded,
-    json_object,
-    json_response,
-    state_of,
-    target_headers,
-)
+from ..dispatch import Dispatcher
+from ._ask import answer, ask, wants_stream
+from ._http import Handler, dropped_header, guarded, json_object
 
 
 def chat_completions(dispatcher: Dispatcher) -> Handler:
@@ -32,17 +16,13 @@ def chat_completions(dispatcher: Dispatcher) -> Handler:
     failure has a status of its own."""
 
     async def handle(request: Request) -> Response:
-        state = state_of(request)
         body = json_object(request)
-        stream = body.get("stream")
-        if stream is not None and not isinstance(stream, bool):
-            raise BadRequest("`stream` must be true or false.", param="stream", code="invalid_type")
+        stream = wants_stream(body)
         target = dispatcher.resolve(body.get("model"), body.get("provider"))
-        reply, headers = await ask(target, without_provider(body), state)
-        if not stream:
-            return json_response(await reply.completion(), headers)
-        content = EventStream(b"text/event-stream; charset=utf-8", reply.sse())
-        return Response(200, [*headers, *SSE_HEADERS], content)
+        reply, headers = await ask(request, target, without_provider(body))
+        if reply.dropped:
+            headers.append(dropped_header(reply.dropped))
+        return await answer(reply, headers, stream=stream)
 
     return guarded(handle)
 
@@ -53,20 +33,3 @@ def without_provider(body: dict[str, Any]) -> dict[str, Any]:
     if "provider" not in body or not isinstance(body["provider"], str | None):
         return body
     return {name: value for name, value in body.items() if name != "provider"}
-
-
-async def ask(
-    target: Target, body: Mapping[str, Any], state: dict[str, Any]
-) -> tuple[ChatReply, list[tuple[bytes, bytes]]]:
-    """The beginning of an answer to the chat ``body``, and the headers that say whose it is.
-
-    From here on ``SettleMiddleware`` looks after the reply. Raises ``ProviderError``.
-    """
-    completion = state[COMPLETION] = Completion(target.provider.name, target.model, bool(body.get("stream")))
-    call = ChatCall(body, target.model, target.requested, "max_tokens" in state.get(DEFAULTED, ()))
-    reply = state[REPLY] = await target.provider.chat(call)
-    completion.model = presentable(reply.model)
-    headers = target_headers(target, completion.model, state)
-    if reply.dropped:
-        headers.append(dropped_header(reply.dropped))
-    return reply, headers

@@ -1,4 +1,4 @@
-"""``/live``, ``/ready`` and ``/health``: no key needed, nothing secret told."""
+"""``/live``, ``/ready``, ``/health`` and ``/api/hello``: no key needed, nothing secret told."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ def ready(drain: Drain) -> Handler:
         if drain.draining:
             return json_response({"status": "draining"}, status=503)
         return json_response({"status": "ready"})
+
+    return handle
+
+
+def hello() -> Handler:
+    """Is anybody there? Claude Code asks ``HEAD /api/hello`` of its base URL when it starts, so that the
+    connection is open when it is needed; it does not look at the answer."""
+
+    async def handle(request: Request) -> Response:
+        return json_response({"message": "hello"})
 
     return handle
 

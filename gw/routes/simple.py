@@ -13,8 +13,9 @@ from blacksheep import Request, Response
 from providers.errors import BadRequest, ProtocolError
 
 from ..dispatch import Dispatcher
-from ._http import Handler, guarded, json_object, json_response, state_of
-from .chat import ask, without_provider
+from ._ask import ask
+from ._http import Handler, dropped_header, guarded, json_object, json_response
+from .chat import without_provider
 
 #: What is said here, or in another way, to a provider.
 _OWN = frozenset({"message", "messages", "model", "stream", "system"})
@@ -26,12 +27,13 @@ def chat(dispatcher: Dispatcher) -> Handler:
     """The handler. ``model`` in the answer is the model that gave it, by its provider's own name."""
 
     async def handle(request: Request) -> Response:
-        state = state_of(request)
         body = json_object(request)
         call = as_chat(body)
         model, provider = body.get("model"), body.get("provider")
         target = dispatcher.resolve(dispatcher.default if model is provider is None else model, provider)
-        reply, headers = await ask(target, call, state)
+        reply, headers = await ask(request, target, call)
+        if reply.dropped:
+            headers.append(dropped_header(reply.dropped))
         answer = await reply.completion()
         return json_response(
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gw.app import layers
+from gw.app import ADMIN, PUBLIC, layers
 from gw.settings import load
 from middleware.disconnect import InFlight
 
@@ -17,21 +17,37 @@ def names(**environ: str) -> list[str]:
 
 
 def test_the_order_of_the_stack() -> None:
-    assert names() == [
+    assert names(CORS_ORIGINS="https://chat.example.com") == [
         "TelemetryMiddleware",
+        "CorsMiddleware",
         "DisconnectMiddleware",
         "RequestGuardMiddleware",
         "AuthMiddleware",
         "AuthMiddleware",
         "RateLimitMiddleware",
+        "RateLimitMiddleware",
         "BodyLimitMiddleware",
+        "KeepAliveMiddleware",
         "LimitsMiddleware",
         "SettleMiddleware",
     ]
 
 
-def test_only_the_rate_limit_can_be_switched_off() -> None:
-    assert set(names()) - set(names(RATE_LIMIT_ENABLED="0")) == {"RateLimitMiddleware"}
+@pytest.mark.parametrize(
+    ("off", "what"),
+    [
+        ({"RATE_LIMIT_ENABLED": "0"}, "RateLimitMiddleware"),
+        ({"SSE_KEEPALIVE_SECONDS": "0"}, "KeepAliveMiddleware"),
+        ({"CORS_ORIGINS": ""}, "CorsMiddleware"),
+    ],
+)
+def test_what_can_be_switched_off(off: dict[str, str], what: str) -> None:
+    on = {"CORS_ORIGINS": "https://chat.example.com"}
+    assert set(names(**on)) - set(names(**(on | off))) == {what}
+
+
+def test_pages_of_other_origins_may_not_call_unless_they_are_named() -> None:
+    assert "CorsMiddleware" not in names()
 
 
 def test_no_part_of_the_surface_is_left_unguarded() -> None:
@@ -44,17 +60,22 @@ def test_no_part_of_the_surface_is_left_unguarded() -> None:
     ]
     assert [set(g.get("only", ())) for g in guards] == [set(), {"/admin"}]
     assert [set(g.get("skip", ())) for g in guards] == [{"/admin"}, set()]
-    assert set(guards[0]["public"]) == {"/live", "/ready", "/health"}
+    assert set(guards[0]["public"]) == {"/live", "/ready", "/health", "/api/hello"}
 
 
 def test_workers_share_the_rate_even_when_they_are_more_than_its_requests() -> None:
     settings = load({**KEY, "RATE_LIMIT_RPM": "2", "WEB_CONCURRENCY": "8"})
-    (options,) = [
-        layer.options
-        for layer in layers(settings, metrics=None, in_flight=InFlight(), access_log=False)
-        if "rpm" in layer.options
-    ]
-    assert options["rpm"] == 0.25
+    stack = layers(settings, metrics=None, in_flight=InFlight(), access_log=False)
+    chats, counts = [layer.options for layer in stack if "rpm" in layer.options]
+    assert chats["rpm"] == 0.25
+    assert counts["rpm"] == 2.5
+
+
+def test_every_request_is_counted_under_exactly_one_rate() -> None:
+    """But for those of /admin and the public pages, which no rate is for."""
+    stack = layers(load(KEY), metrics=None, in_flight=InFlight(), access_log=False)
+    chats, counts = [layer.options for layer in stack if "rpm" in layer.options]
+    assert set(counts["only"]) == set(chats["skip"]) - {*PUBLIC, *ADMIN}
 
 
 @pytest.mark.parametrize(

@@ -302,7 +302,7 @@ class TestWhatItActsOn:
         below = await through(value, user_msg_max_chars=300)
         assert below.raw == orjson.dumps(value)
 
-    @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/messages/count_tokens", "/", "/v1/messages/x"])
+    @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/messages/batches", "/", "/v1/messages/x"])
     async def test_other_paths_pass_unread(self, path: str) -> None:
         below = Below(aware=False)
         answer = await call(LimitsMiddleware(below), path=path, body=b'{"input": "hi"}')

@@ -1,0 +1,59 @@
+"""What every dialect does with a chat: ask the provider, name it, give its answer whole or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from blacksheep import Request, Response
+
+from middleware._state import COMPLETION, DEFAULTED, Completion
+from providers.base import ChatReply
+from providers.errors import BadRequest
+from providers.types import ChatCall, NewWriter
+
+from ..dispatch import Target
+from ..settle import REPLY, presentable
+from ._http import SSE_HEADERS, EventStream, Headers, json_response, state_of, target_headers
+
+#: Dialects → their names for what bounds an answer, which the limits layer may have filled in.
+_BOUNDS = frozenset({"max_tokens", "max_output_tokens"})
+
+
+def wants_stream(body: Mapping[str, Any]) -> bool:
+    """Whether ``body`` asks for a stream. Raises ``BadRequest`` when it cannot be told."""
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise BadRequest("`stream` must be true or false.", param="stream", code="invalid_type")
+    return stream is True
+
+
+def call_of(
+    request: Request, target: Target, body: Mapping[str, Any], writer: NewWriter | None = None
+) -> ChatCall:
+    """The chat ``body`` as ``target`` is asked it; the answer comes in the dialect of ``writer``."""
+    defaulted = not _BOUNDS.isdisjoint(state_of(request).get(DEFAULTED, ()))
+    return ChatCall(body, target.model, target.requested, defaulted, writer)
+
+
+async def ask(
+    request: Request, target: Target, body: Mapping[str, Any], writer: NewWriter | None = None
+) -> tuple[ChatReply, list[tuple[bytes, bytes]]]:
+    """The beginning of an answer to the chat ``body``, and the headers that say whose it is.
+
+    From here on ``SettleMiddleware`` looks after the reply. Raises ``ProviderError``.
+    """
+    state = state_of(request)
+    completion = state[COMPLETION] = Completion(target.provider.name, target.model, bool(body.get("stream")))
+    reply = state[REPLY] = await target.provider.chat(call_of(request, target, body, writer))
+    completion.model = presentable(reply.model)
+    return reply, target_headers(target, completion.model, state)
+
+
+async def answer(reply: ChatReply, headers: Headers, *, stream: bool) -> Response:
+    """The response that carries ``reply``. Raises ``ProviderError`` for one that breaks off before it is
+    whole; a stream's failure is told in the stream."""
+    if not stream:
+        return json_response(await reply.completion(), headers)
+    content = EventStream(b"text/event-stream; charset=utf-8", reply.sse())
+    return Response(200, [*headers, *SSE_HEADERS], content)

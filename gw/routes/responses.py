@@ -1,0 +1,90 @@
+"""``POST /v1/responses`` in OpenAI's Responses dialect, streamed or not; stateless.
+
+What refers to a stored response is answered with what to do instead.
+"""
+
+from __future__ import annotations
+
+from blacksheep import Request, Response
+
+from middleware._reject import FINAL, Rejection
+from providers.base import CountsTokens
+from providers.translate.responses_chat import their_names, to_chat
+
+from ..dispatch import Dispatcher, Target
+from ._ask import answer, ask, call_of, wants_stream
+from ._http import (
+    ESTIMATED,
+    Handler,
+    cannot_count,
+    dropped_header,
+    guarded,
+    json_object,
+    json_response,
+    refuse,
+    state_of,
+    target_headers,
+)
+
+
+def responses(dispatcher: Dispatcher) -> Handler:
+    """The handler of ``/v1/responses``."""
+
+    async def handle(request: Request) -> Response:
+        body = json_object(request)
+        stream = wants_stream(body)
+        target = dispatcher.resolve(body.get("model"))
+        asked = to_chat(body, model=target.model, signed=_signs(target))
+        reply, headers = await ask(request, target, asked.body, asked.writer)
+        if dropped := (*asked.dropped, *their_names(reply.dropped)):
+            headers.append(dropped_header(tuple(dict.fromkeys(dropped))))
+        return await answer(reply, headers, stream=stream)
+
+    return guarded(handle)
+
+
+def input_tokens(dispatcher: Dispatcher) -> Handler:
+    """The handler of ``/v1/responses/input_tokens``: an estimate, which a header says."""
+
+    async def handle(request: Request) -> Response:
+        body = json_object(request)
+        target = dispatcher.resolve(body.get("model"))
+        if not isinstance(target.provider, CountsTokens):
+            raise cannot_count(target)
+        asked = to_chat(body, model=target.model, signed=_signs(target))
+        count = await target.provider.estimate(call_of(request, target, asked.body))
+        headers = [*target_headers(target, target.model, state_of(request)), ESTIMATED]
+        return json_response({"object": "response.input_tokens", "input_tokens": count}, headers)
+
+    return guarded(handle)
+
+
+def stored() -> Handler:
+    """The handler of everything that asks for a response of earlier on."""
+
+    async def handle(request: Request) -> Response:
+        message = (
+            "Responses are not stored here (every one says `store: false`), so there is none to fetch, "
+            "delete or cancel. To go on with a conversation, send its items again in `input`, with the "
+            "`reasoning` items as they came."
+        )
+        return refuse(request, Rejection(404, message, code="response_not_found", headers=(FINAL,)))
+
+    return guarded(handle)
+
+
+def compact() -> Handler:
+    """The handler of ``/v1/responses/compact``."""
+
+    async def handle(request: Request) -> Response:
+        message = (
+            "Conversations are not compacted here: ask for a summary with POST /v1/responses, as clients do "
+            "with a provider that is not OpenAI."
+        )
+        return refuse(request, Rejection(404, message, code="not_supported", headers=(FINAL,)))
+
+    return guarded(handle)
+
+
+def _signs(target: Target) -> bool:
+    return "signed_thinking" in target.provider.features
