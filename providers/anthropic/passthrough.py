@@ -72,6 +72,7 @@ class MessagesReply:
         """Wait for the first event that says something, or for the whole body. Raises ``ProviderError`` for
         an ``error`` in place of an answer: nothing has been said yet, so it can have its own status."""
         try:
+            self._check_encoding()
             if self.stream:
                 await self._begin()
             else:
@@ -112,6 +113,15 @@ class MessagesReply:
     async def aclose(self) -> None:
         """Stop the upstream now, if it is still writing. Idempotent."""
         await self._response.aclose()
+
+    def _check_encoding(self) -> None:
+        coding = self._response.header(b"content-encoding")
+        if coding is not None and coding.strip().lower() not in (b"", b"identity"):
+            raise ProtocolError(
+                "The upstream has encoded an answer that was to come as it is.",
+                code="upstream_content_encoding",
+                stage="response",
+            )
 
     async def _begin(self) -> None:
         tap = self._tap

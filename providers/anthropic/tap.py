@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from ..sse import Event, SseParser
+from ..sse import MAX_EVENT_BYTES, Event, SseParser
 from ..translate.usage import merge
 from ..types import Usage
 
@@ -19,7 +19,7 @@ class Tap:
     by ``message_stop`` or by an ``error``, whose object is then in ``error``.
     """
 
-    __slots__ = ("_parser", "ended", "error", "first_token_at", "model", "started", "usage")
+    __slots__ = ("_held", "_parser", "_size", "ended", "error", "first_token_at", "model", "started", "usage")
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -29,21 +29,48 @@ class Tap:
         self.ended = False
         self.error: dict[str, Any] | None = None
         self._parser = SseParser()
+        # The beginning of an event whose end has not arrived; None once the parser sees everything.
+        self._held: list[bytes] | None = []
+        self._size = 0
 
     def feed(self, data: bytes) -> None:
         """Raises ``ProtocolError`` on an event too large to be one."""
-        # Nearly every read is a few whole deltas. What the tap looks for has one of these words in its
-        # name, so that bytes without them, from the end of one event to the end of another, need no parsing.
+        if (held := self._held) is not None and (held or not data.endswith(b"\n\n")):
+            data = self._whole(held, data)
+        # Nearly everything is deltas. What the tap looks for has one of these words in its name, so that
+        # whole events without them need no parsing.
         if (
             self.first_token_at is not None
-            and self._parser.idle
-            and data.endswith(b"\n\n")
             and b"message_" not in data
             and b"error" not in data
+            and self._held is not None
         ):
             return
         for event in self._parser.feed(data):
             self._note(event)
+
+    def _whole(self, held: list[bytes], data: bytes) -> bytes:
+        """The events that ``data`` completes, as they stand; the rest is kept in ``held``."""
+        cut = data.rfind(b"\n\n") + 2
+        if b"\r" in data or self._size > MAX_EVENT_BYTES:
+            cut = len(data)
+            self._held = None  # lines end in another way, or never: that is the parser's to judge
+        elif cut == 1:  # not found: the two may stand on either side of the cut
+            cut = int(data.startswith(b"\n") and bool(held) and held[-1].endswith(b"\n"))
+        rest = data[cut:]
+        if not cut:
+            held.append(rest)
+            self._size += len(rest)
+            return b""
+        if held:
+            data = b"".join((*held, data[:cut]))
+            held.clear()
+        elif rest:
+            data = data[:cut]
+        self._size = len(rest)
+        if rest:
+            held.append(rest)
+        return data
 
     def message(self, body: dict[str, Any]) -> None:
         """Note what ``body``, a whole answer or the beginning of a stream, says of itself."""

@@ -57,6 +57,8 @@ class Client:
     def __init__(self, *answers: Scripted | ProviderError) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[str, str, dict[bytes, bytes], bytes]] = []
+        #: The headers of each request, in their order and with those that stand twice.
+        self.headers: list[list[Header]] = []
         self.closed = False
 
     async def request(
@@ -68,6 +70,7 @@ class Client:
         body: bytes = b"",
         timeouts: Timeouts | None = None,
     ) -> Scripted:
+        self.headers.append(list(headers))
         self.asked.append((method, url, dict(headers), body))
         answer = self.answers.pop(0)
         if isinstance(answer, ProviderError):
