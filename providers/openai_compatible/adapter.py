@@ -14,20 +14,21 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 
 from ..base import Feature
-from ..errors import BadRequest, ProviderError, wrong_content_type
+from ..errors import BadRequest, ProviderError, UpstreamFailed, wrong_content_type
 from ..estimate import TokenRatios, embedded
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
 from ..reply import StreamedReply, TranslatedReply
 from ..translate.anthropic_errors import MAX_BODY
 from ..translate.chat_anthropic import ReplyShape
-from ..types import ChatCall, Embeddings, EmbeddingsCall, ModelInfo
-from . import embeddings
+from ..types import ChatCall, CompletionCall, Embeddings, EmbeddingsCall, ModelInfo
+from . import completions, embeddings
 from .chunk_translator import ChunkTranslator
 from .errors import Errors, request_id_of
 from .manner import MAX_ASKED, Manner, Manners, after_refusal, refuses, with_step
 from .models import parse_models
 from .reply import MAX_ANSWER, WholeReply, parsed
 from .request import build, left_out, streams, wants_usage
+from .shapes import custom_names, unwrapped_shape
 from .stream import ChunkTap
 
 USER_AGENT = "claude-gateway"
@@ -36,6 +37,14 @@ MAX_EMBEDDINGS = 128 * 1024 * 1024
 _EVENT_STREAM = b"text/event-stream"
 _JSON = b"application/json"
 _PLAIN_REPLY = ReplyShape()
+
+
+def _shape(call: ChatCall, manner: Manner) -> ReplyShape | None:
+    """How to translate the answer; None when it is passed on as it comes. Raises ``BadRequest``."""
+    carried = custom_names(call.body) if manner.functions_only else frozenset[str]()
+    if carried:
+        return unwrapped_shape(call.body, carried)
+    return _PLAIN_REPLY if call.writer is not None else None
 
 
 class OpenAICompatibleProvider:
@@ -55,6 +64,7 @@ class OpenAICompatibleProvider:
             "json_object",
             "thinking",
             "embeddings",
+            "completions",
         )
     )
 
@@ -78,6 +88,7 @@ class OpenAICompatibleProvider:
         self._known = [ModelInfo(model, name, display_name=model) for model in models]
         self._by_id = {model.id: model for model in self._known}
         self._manners = Manners()
+        self._completion_manners = Manners()
         self._ratios = TokenRatios()
         self._say_encoding = True
         parts = urlsplit(base_url)
@@ -86,8 +97,8 @@ class OpenAICompatibleProvider:
         def url(endpoint: str) -> str:
             return urlunsplit((parts.scheme, parts.netloc, path + endpoint, parts.query, ""))
 
-        self._chat_url, self._embed_url, self._models_url = map(
-            url, ("/chat/completions", "/embeddings", "/models")
+        self._chat_url, self._complete_url, self._embed_url, self._models_url = map(
+            url, ("/chat/completions", "/completions", "/embeddings", "/models")
         )
         self._errors = Errors(name, (api_key or "", base_url, url(""), parts.netloc))
         # Without a word, any encoding is fine (RFC 9110, 12.5.3); nothing here reads compressed answers.
@@ -100,36 +111,16 @@ class OpenAICompatibleProvider:
         self._stream_headers = (*common, (b"content-type", _JSON), (b"accept", _EVENT_STREAM))
 
     async def chat(self, call: ChatCall) -> StreamedReply | WholeReply:
-        """See :class:`~providers.base.Provider`. What the upstream refuses about the manner of asking is
-        asked once more in another, which is then remembered for the model."""
-        usage_wanted = wants_usage(call.body)
-        known = self._manners.get(call.model)
-        manner = sure = learnt = known
-        tried = {known}
-        while True:
-            try:
-                reply = await self._ask(call, manner, usage_wanted)
-            except BadRequest as error:
-                other = after_refusal(call, manner, error)
-                if other is None or other in tried or len(tried) >= MAX_ASKED:
-                    raise
-                # Words may be the caller's own, repeated. Of what they led to, only the last is known to
-                # have helped; the rest is not remembered for everybody.
-                learnt = with_step(sure, manner, other)
-                if error.param is not None:
-                    sure = learnt
-                tried.add(manner := other)
-            else:
-                break
-        if manner is not known:
-            self._manners.learn(call.model, learnt)
-        return reply
+        """See :class:`~providers.base.Provider`."""
+        return await self._answer(call, self._chat_url, self._manners)
 
-    async def estimate(self, call: ChatCall) -> int:
-        """See :class:`~providers.base.CountsTokens`. Files count as images do: their pages are not known."""
-        body = build(call, self._manners.get(call.model), stream=streams(call.body))
-        images, size = embedded(body)
-        return self._ratios.estimate(call.model, len(body) - size, images=images)
+    async def complete(self, call: CompletionCall) -> StreamedReply | WholeReply:
+        """See :class:`~providers.base.SpeaksCompletions`."""
+        asked = ChatCall(call.body, call.model, call.requested_model)
+        try:
+            return await self._answer(asked, self._complete_url, self._completion_manners)
+        except ProviderError as error:
+            raise completions.explained(error) from error
 
     async def embed(self, call: EmbeddingsCall) -> Embeddings:
         """See :class:`~providers.base.SpeaksEmbeddings`."""
@@ -141,6 +132,12 @@ class OpenAICompatibleProvider:
             answer = await self._embed(call, say_encoding=False)
             self._say_encoding = False
         return embeddings.read(answer, call, self._errors)
+
+    async def estimate(self, call: ChatCall) -> int:
+        """See :class:`~providers.base.CountsTokens`. Files count as images do: their pages are not known."""
+        body = build(call, self._manners.get(call.model), stream=streams(call.body))
+        images, size = embedded(body)
+        return self._ratios.estimate(call.model, len(body) - size, images=images)
 
     async def models(self) -> list[ModelInfo]:
         """See :class:`~providers.base.Provider`. Only models that may be asked for."""
@@ -164,38 +161,65 @@ class OpenAICompatibleProvider:
     async def aclose(self) -> None:
         """Nothing runs in the background."""
 
-    async def _ask(self, call: ChatCall, manner: Manner, usage_wanted: bool) -> StreamedReply | WholeReply:
+    async def _answer(self, call: ChatCall, url: str, manners: Manners) -> StreamedReply | WholeReply:
+        """What the upstream refuses about the manner of asking is asked once more in another, which is then
+        remembered for the model."""
+        usage_wanted = wants_usage(call.body)
+        known = manners.get(call.model)
+        manner = sure = learnt = known
+        tried = {known}
+        while True:
+            try:
+                reply = await self._ask(call, url, manner, usage_wanted)
+            except (BadRequest, UpstreamFailed) as error:
+                other = after_refusal(call, manner, error)
+                if other is None or other in tried or len(tried) >= MAX_ASKED:
+                    raise
+                # Words may be the caller's own, repeated. Of what they led to, only the last is known to
+                # have helped; the rest is not remembered for everybody.
+                learnt = with_step(sure, manner, other)
+                if error.param is not None:
+                    sure = learnt
+                tried.add(manner := other)
+            else:
+                break
+        if manner is not known:
+            manners.learn(call.model, learnt)
+        return reply
+
+    async def _ask(
+        self, call: ChatCall, url: str, manner: Manner, usage_wanted: bool
+    ) -> StreamedReply | WholeReply:
         info = self._by_id.get(call.model)
-        # In a dialect of its own a whole answer is put together here, from the stream that is understood.
-        translated = call.writer is not None
-        streaming = translated or streams(call.body)
+        shape = _shape(call, manner)
+        # A whole answer that is translated is put together here, from a stream.
+        streaming = shape is not None or streams(call.body)
         reasons = info is not None and bool(info.capabilities.thinking)
         body = build(call, manner, stream=streaming, reasons=reasons)
         headers = self._stream_headers if streaming else self._post_headers
         timeouts = self._timeouts if streaming else self._patient
-        response = await self._request("POST", self._chat_url, headers, body, timeouts)
+        response = await self._request("POST", url, headers, body, timeouts)
         dropped = left_out(call.body, manner)
         request_id = request_id_of(response.header)
         reply: StreamedReply | WholeReply
         try:
             await self._check(response, _EVENT_STREAM if streaming else _JSON)
-            if translated:
+            if shape is not None:
                 reply = TranslatedReply(
                     response,
                     partial(ChunkTranslator, errors=self._errors),
                     call=call,
-                    shape=_PLAIN_REPLY,
+                    shape=shape,
                     provider=self.name,
                     dropped=dropped,
                     upstream_request_id=request_id,
                 )
             elif streaming:
-                choices = call.body.get("n")
                 tap = ChunkTap(
                     errors=self._errors,
                     model=call.model,
                     hide_usage=not usage_wanted,
-                    choices=choices if type(choices) is int and choices > 0 else 1,
+                    choices=completions.choices_of(call.body),
                     request_id=request_id,
                 )
                 reply = StreamedReply(

@@ -24,6 +24,10 @@ _FIELDS = {
     "tool": ("role", "content", "tool_call_id"),
     "function": ("role", "content", "name"),
 }
+_TOOL_FIELDS = {
+    "function": ("name", "description", "parameters", "strict"),
+    "custom": ("name", "description", "format"),
+}
 _NINE = re.compile(r"[a-zA-Z0-9]{9}")
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #: As the Claude adapter says it.
@@ -57,6 +61,13 @@ def tidied(messages: object) -> object:
         tidy.append(kept)
     tidy += _unanswered(waiting)
     return tidy
+
+
+def tidied_tools(tools: object) -> object:
+    """``tools`` (never changed) with the fields of the API only: no ``cache_control``, say."""
+    if not isinstance(tools, list):
+        return tools
+    return [_tool(tool) for tool in tools]
 
 
 def short_id(value: object) -> str:
@@ -96,3 +107,10 @@ def _call(call: Any) -> Any:
     kind = call.get("type", "function")
     kept = {name: call[name] for name in ("type", kind) if isinstance(name, str) and name in call}
     return {"id": short_id(call.get("id")), **kept}
+
+
+def _tool(tool: Any) -> Any:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    if not isinstance(kind, str) or kind not in _TOOL_FIELDS or not isinstance(said := tool.get(kind), dict):
+        return tool
+    return {"type": kind, kind: {name: said[name] for name in _TOOL_FIELDS[kind] if name in said}}

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ..errors import BadRequest, ContextTooLong
+from ..errors import BadRequest, ContextTooLong, ProviderError
 from ..types import ChatCall
-from .history import tidied
+from .history import tidied, tidied_tools
+from .shapes import has_custom
 
 #: The two names of one parameter: OpenAI's reasoning models refuse the first, older servers do not know
 #: the second (https://platform.openai.com/docs/api-reference/chat/create).
@@ -39,6 +40,10 @@ _ESSENTIAL = frozenset(
         "modalities",
         "audio",
         "web_search_options",
+        "prompt",
+        "suffix",
+        "echo",
+        "best_of",
     )
 )
 #: A model that takes no value but the default takes no other tomorrow.
@@ -59,6 +64,9 @@ _UNKNOWN = re.compile(
 _HISTORY = re.compile(
     r"\bmessages?\b.{0,40}\btool|tool[_ ]calls?\b|tool messages|tool message|'tool'", re.IGNORECASE
 )
+_ABOUT_TOOLS = re.compile(r"\btools?\b|tool_|\bcustom\b|\bfunctions?\b", re.IGNORECASE)
+#: llama.cpp says so with HTTP 500 (``common_chat_tools_parse_oaicompat`` in its ``common/chat.cpp``).
+_CANNOT_PARSE = "Failed to parse tools"
 _WORD_JSON = re.compile(r"must contain the word .?json", re.IGNORECASE)
 
 
@@ -66,7 +74,8 @@ _WORD_JSON = re.compile(r"must contain the word .?json", re.IGNORECASE)
 class Manner:
     """``limit``: the one of :data:`LIMITS` that the model takes; None: the caller's. ``roomy`` is false
     when a raised default was too much for the model; ``crowded``: for this conversation, which is not
-    remembered. ``tidy``: the history of tool calls must be in perfect order.
+    remembered. ``tidy``: tools and the history of their calls must be in perfect order.
+    ``functions_only``: custom tools are carried as functions.
     ``say_json``: the word JSON must be said for ``json_object``. ``without``: parameters that it does
     not take; ``once``: those whose value it does not, which are not remembered."""
 
@@ -75,6 +84,7 @@ class Manner:
     roomy: bool = True
     crowded: bool = False
     tidy: bool = False
+    functions_only: bool = False
     say_json: bool = False
     without: frozenset[str] = frozenset()
     once: frozenset[str] = frozenset()
@@ -129,9 +139,11 @@ def refuses(error: BadRequest, parameter: str) -> bool:
     return named and _UNKNOWN.search(error.message) is not None
 
 
-def after_refusal(call: ChatCall, manner: Manner, error: BadRequest) -> Manner | None:
+def after_refusal(call: ChatCall, manner: Manner, error: ProviderError) -> Manner | None:
     """How to ask once more; None when ``error`` is not about the manner of asking."""
-    if error.upstream_status not in (400, 422):
+    if error.upstream_status == 500 and error.message.startswith(_CANNOT_PARSE):
+        return _functions_only(call, manner, error)
+    if error.upstream_status not in (400, 422) or not isinstance(error, BadRequest):
         return None
     body = call.body
     said = f"{error.param} {error.message}"
@@ -153,9 +165,9 @@ def after_refusal(call: ChatCall, manner: Manner, error: BadRequest) -> Manner |
         return replace(manner, roomy=False)
     if not manner.say_json and _WORD_JSON.search(error.message):
         return replace(manner, say_json=True)
-    if not manner.tidy and _about_history(error) and tidied(body.get("messages")) != body.get("messages"):
+    if not manner.tidy and _about_history(error) and _is_untidy(body):
         return replace(manner, tidy=True)
-    return _without_what_is_refused(body, manner, error)
+    return _without_what_is_refused(body, manner, error) or _functions_only(call, manner, error)
 
 
 def with_step(sure: Manner, before: Manner, after: Manner) -> Manner:
@@ -170,11 +182,24 @@ def with_step(sure: Manner, before: Manner, after: Manner) -> Manner:
     return replace(sure, **step)
 
 
+def _functions_only(call: ChatCall, manner: Manner, error: ProviderError) -> Manner | None:
+    """Functions instead of custom tools, in the answer too: that is of one choice then."""
+    if manner.functions_only or call.body.get("n") not in (None, 1) or not has_custom(call.body):
+        return None
+    said = f"{error.param} {error.message}"
+    return replace(manner, functions_only=True) if _ABOUT_TOOLS.search(said) else None
+
+
+def _is_untidy(body: Mapping[str, Any]) -> bool:
+    messages, tools = body.get("messages"), body.get("tools")
+    return tidied(messages) != messages or tidied_tools(tools) != tools
+
+
 def _about_history(error: BadRequest) -> bool:
     if _HISTORY.search(error.message):
         return True
-    place = error.param is not None and error.param.startswith("messages")
-    return (place or "messages" in error.message) and (
+    place = error.param is not None and error.param.startswith(("messages", "tools"))
+    return (place or "messages" in error.message or "tools" in error.message) and (
         _UNKNOWN.search(error.message) is not None
         or error.code in ("unknown_parameter", "string_above_max_length")
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 _REGULAR = re.compile(rb"(?:data: ?+\{.*+(?<=\})\n\n)++")
 #: The same by servers that end lines with CRLF, as sse-starlette does unless it is told otherwise.
 _REGULAR_CRLF = re.compile(rb"(?:data: ?+\{[^\r\n]*+(?<=\})\r\n\r\n)++")
-_SAID = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments)": ?"([^"\\\n]*+)"')
+_SAID = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|text)": ?"([^"\\\n]*+)"')
 _PADDING = re.compile(rb'"obfuscation": ?"([^"\\\n]*+)"')
 
 

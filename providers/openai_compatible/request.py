@@ -9,13 +9,15 @@ from ..errors import BadRequest
 from ..translate._check import as_json
 from ..translate.params import ALLOWANCE, EFFORTS, JSON_OBJECT_INSTRUCTION, MIN_WITH_TOOLS
 from ..types import ChatCall
-from .history import tidied
+from .history import tidied, tidied_tools
 from .manner import LIMITS, Manner
+from .shapes import as_functions, plain_turns
 
 _EFFORTS = ("none", "minimal", *EFFORTS)
 #: The effort at which OpenAI's reasoning models run when a request names none
 #: (https://platform.openai.com/docs/guides/reasoning).
 _UNSAID_EFFORT = "medium"
+_TIDIED = {"messages": tidied, "tools": tidied_tools}
 
 
 def streams(body: Mapping[str, Any]) -> bool:
@@ -48,8 +50,12 @@ def build(call: ChatCall, manner: Manner, *, stream: bool, reasons: bool = False
         _make_room(body, reasons=reasons or manner.limit == "max_completion_tokens")
     if manner.limit is not None:
         _rename_limit(body, manner.limit)
+    if "messages" in body:
+        body["messages"] = plain_turns(body["messages"])
+    if manner.functions_only:
+        body = as_functions(body)
     if manner.tidy:
-        body["messages"] = tidied(body.get("messages"))
+        body |= {name: tidy(body[name]) for name, tidy in _TIDIED.items() if name in body}
     if manner.say_json:
         _say_json(body)
     for name in left_out(body, manner):

@@ -259,9 +259,11 @@ class ChunkTap:
             self._finished.add(index)
             if index == 0:
                 self.finish_reason = reason
-        delta = choice.get("delta")
-        if self.first_token_at is None and isinstance(delta, dict) and any(map(delta.get, _CONTENT)):
-            self.first_token_at = time.perf_counter()
+        if self.first_token_at is None:
+            delta = choice.get("delta")
+            # A completion of a text has its words in the choice itself.
+            if choice.get("text") or (isinstance(delta, dict) and any(map(delta.get, _CONTENT))):
+                self.first_token_at = time.perf_counter()
 
     def _parsed(self, data: bytes) -> dict[str, Any]:
         try:

@@ -73,7 +73,7 @@ def _tool(item: Block, at: str, names: ToolNames, strict: bool, custom: set[str]
     elif kind == "custom":
         nested = item.get("custom")
         place = at if nested is None else f"{at}.custom"
-        name, tool = _custom(item if nested is None else _check.obj(nested, place), place, names)
+        name, tool = custom_tool(item if nested is None else _check.obj(nested, place), place, names)
         custom.add(name)
     elif kind in (None, "function"):
         nested = item.get("function")
@@ -101,7 +101,9 @@ def _function(item: Block, at: str, names: ToolNames, strict: bool) -> tuple[str
     return name, tool
 
 
-def _custom(item: Block, at: str, names: ToolNames) -> tuple[str, Block]:
+def custom_tool(item: Block, at: str, names: ToolNames) -> tuple[str, Block]:
+    """What ``custom`` describes, the path ``at``, as a tool of one string; and its name. Raises
+    ``BadRequest``."""
     name, tool = _named(item, at, names)
     if note := _grammar(item.get("format"), f"{at}.format"):
         tool["description"] = f"{tool['description']}\n\n{note}" if "description" in tool else note
