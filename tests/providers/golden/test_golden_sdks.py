@@ -1,4 +1,4 @@
-"""What the real SDKs put together from a stream is what the gateway answers to a caller who wants it whole."""
+"""What the real SDKs make of a stream is what the gateway answers to a caller who wants it whole."""
 
 from __future__ import annotations
 
@@ -75,18 +75,21 @@ def _client(stream: bytes) -> Any:
     return httpx2.Client(transport=httpx2.MockTransport(answer))
 
 
+def _asked(caller: str) -> Json:
+    """Parameters of the SDK's own streaming, which asks for a stream by itself."""
+    return {name: value for name, value in question(caller, "m", stream=True).items() if name != "stream"}
+
+
 def _of_messages(stream: bytes) -> Json:
     client = anthropic.Anthropic(api_key="k", base_url="http://gateway.test", http_client=_client(stream))
-    asked = {
-        name: value for name, value in question("messages", "m", stream=True).items() if name != "stream"
-    }
+    asked = _asked("messages")
     with client.messages.stream(**asked) as events:
         return events.get_final_message().to_dict()
 
 
 def _of_chat(stream: bytes) -> Json:
     client = openai.OpenAI(api_key="k", base_url="http://gateway.test/v1", http_client=_client(stream))
-    asked = {name: value for name, value in question("chat", "m", stream=True).items() if name != "stream"}
+    asked = _asked("chat")
     del asked["tools"]  # with them this SDK takes only schemas that are strict
     with client.chat.completions.stream(**asked) as events:
         for _ in events:
@@ -96,9 +99,7 @@ def _of_chat(stream: bytes) -> Json:
 
 def _of_responses(stream: bytes) -> Json:
     client = openai.OpenAI(api_key="k", base_url="http://gateway.test/v1", http_client=_client(stream))
-    asked = {
-        name: value for name, value in question("responses", "m", stream=True).items() if name != "stream"
-    }
+    asked = _asked("responses")
     with client.responses.stream(**asked) as events:
         last = list(events)[-1]
         if last.type == "response.incomplete":

@@ -5,7 +5,8 @@ with its padding (https://platform.claude.com/docs/en/build-with-claude/streamin
 0.33 (``api/types.go``), the chunks of OpenAI (https://platform.openai.com/docs/api-reference/chat-streaming),
 with thinking as DeepSeek writes it, since OpenAI shows none.
 
-Expected transcripts hold one event on each line: its name, where the dialect names events, and its JSON. ``python -m tests.providers.golden.record`` writes them; whoever runs it reads the difference.
+Expected transcripts hold one event on each line: its name, where the dialect names events, and its JSON.
+``python -m tests.providers.golden.record`` writes them; whoever runs it reads the difference.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ CASES = (
 
 _HERE = Path(__file__).parent
 _SUFFIX = {"anthropic": "sse", "ollama": "ndjson", "openai": "sse"}
-#: What differs from run to run: times, and the hexadecimal names that are made up where the upstream has none.
+#: What differs from run to run: times, and the names that are made up where the upstream has none.
 _TIMES = re.compile(r'"(created|created_at|completed_at)":\d+(?:\.\d+)?')
 MADE_UP = re.compile(r"[0-9a-f]{32}")
 
