@@ -58,7 +58,7 @@ class Item(ABC):
 
     @abstractmethod
     def shell(self) -> bytes:
-        """The item as it stands before its content."""
+        """The item as it stands before its content; ``b""`` when it is told of in one piece."""
 
     def begun(self) -> list[Event]:
         """What comes before the first token."""
@@ -227,17 +227,23 @@ class LocalItem(Item):
         self._call_id = call_id
 
     def shell(self) -> bytes:
-        return self._written(_PROGRESS, {})
+        return b""
+
+    def ended(self, raw: bytes) -> list[Event]:
+        item = self._written(_PROGRESS, raw)
+        return [("response.output_item.added", b'"output_index":%d,"item":%b' % (self.index, item))]
 
     def whole(self, raw: bytes, *, cut: bool) -> bytes:
-        arguments: Any = {}
+        return self._written(_CUT if cut else _DONE, raw)
+
+    def _written(self, status: bytes, raw: bytes) -> bytes:
+        arguments: Any = None
         try:
             arguments = orjson.loads(orjson.loads(b'"%b"' % raw))
         except ValueError:
-            cut = True
-        return self._written(_CUT if cut else _DONE, arguments if isinstance(arguments, dict) else {})
-
-    def _written(self, status: bytes, arguments: dict[str, Any]) -> bytes:
+            status = _CUT  # not even JSON
+        if not isinstance(arguments, dict):
+            arguments = {}
         local = LOCAL_CALLS[self._kind]
         call = {
             "type": self._kind,

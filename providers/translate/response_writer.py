@@ -146,7 +146,7 @@ class ResponseWriter:
         self._write(RefusalItem, (token,))
 
     def call(self, index: int, call_id: str, name: str, *, custom: bool) -> None:
-        if self._closed or self._last is not None:
+        if self._closed or self._last is not None or (self._open and not self._open[-1].template):
             self._end()
         called = self._tools.get(name) or CallName("custom_tool_call" if custom else "function_call", name)
         item = new_call(self._answer_id, self._position, call_id, called)
@@ -225,8 +225,8 @@ class ResponseWriter:
     def _add(self, item: Item) -> None:
         self._open.append(item)
         self._append = None
-        if self._streaming:
-            added = b'"output_index":%d,"item":%b' % (item.index, item.shell())
+        if self._streaming and (shell := item.shell()):
+            added = b'"output_index":%d,"item":%b' % (item.index, shell)
             self._tell("response.output_item.added", added)
 
     def _pass(self, item: Item, tokens: Sequence[bytes]) -> None:

@@ -8,12 +8,13 @@ from . import _check
 from ._check import Block
 from .cache_control import marker
 from .content import parts, unsupported
+from .messages_parts import image_part
 
 Content = str | list[Block]
 
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 #: Parts that stand in a chat as they are.
-_SAME = frozenset({"image_url", "file", "input_audio", "image", "document"})
+_SAME = frozenset({"image_url", "file", "input_audio", "document"})
 
 
 def read_content(value: object, at: str) -> Content:
@@ -21,7 +22,7 @@ def read_content(value: object, at: str) -> Content:
     ``BadRequest``."""
     if isinstance(value, str):
         return value
-    found = [part(*given) for given in parts(value, at)]
+    found = [read_part(*given) for given in parts(value, at)]
     if len(found) == 1 and found[0].keys() == {"type", "text"}:
         text: str = found[0]["text"]
         return text
@@ -36,12 +37,12 @@ def read_texts(value: object, at: str) -> list[Block]:
     for given, kind, place in parts(value, at):
         if kind not in _TEXTS:
             raise unsupported(kind, place)
-        if (text := part(given, kind, place))["text"]:
+        if (text := read_part(given, kind, place))["text"]:
             found.append(text)
     return found
 
 
-def part(given: Block, kind: str, at: str) -> Block:
+def read_part(given: Block, kind: str, at: str) -> Block:
     """One part as chat completions have it. Raises ``BadRequest``."""
     if (field := _TEXTS.get(kind)) is not None:
         made: Block = {"type": "text", "text": _check.text(given.get(field), f"{at}.{field}")}
@@ -49,23 +50,28 @@ def part(given: Block, kind: str, at: str) -> Block:
         made = _image(given, at)
     elif kind == "input_file":
         made = _file(given, at)
+    elif kind == "image":
+        made = image_part(given, at)
     elif kind in _SAME:
         return given
     else:
         raise unsupported(kind, at)
-    if (mark := _mark(given, at)) is not None:
-        made["cache_control"] = mark
-    return made
+    return marked(made, given, at)
 
 
-def _mark(given: Block, at: str) -> Block | None:
-    """OpenAI's marker of a prefix to be cached (``prompt_cache_breakpoint``) is Anthropic's
-    ``cache_control``; its longest time to live is Anthropic's longer one."""
+def marked(made: Block, given: Block, at: str) -> Block:
+    """``made`` with the mark that ``given`` has, if it has one: up to here, the prompt is to be cached.
+    OpenAI's marker of a prefix to be cached (``prompt_cache_breakpoint``) is Anthropic's ``cache_control``;
+    its longest time to live is Anthropic's longer one."""
     breakpoint_ = given.get("prompt_cache_breakpoint")
     if breakpoint_ is None:
-        return marker(given, at)
-    lasting = _check.obj(breakpoint_, f"{at}.prompt_cache_breakpoint").get("ttl") == "12h"
-    return {"type": "ephemeral", "ttl": "1h"} if lasting else {"type": "ephemeral"}
+        mark = marker(given, at)
+    else:
+        lasting = _check.obj(breakpoint_, f"{at}.prompt_cache_breakpoint").get("ttl") == "12h"
+        mark = {"type": "ephemeral", "ttl": "1h"} if lasting else {"type": "ephemeral"}
+    if mark is not None:
+        made["cache_control"] = mark
+    return made
 
 
 def _image(given: Block, at: str) -> Block:

@@ -13,10 +13,11 @@ from typing import Any
 from . import _check, reasoning_blob
 from ._check import Block
 from .calls import optional_text, parse_arguments
-from .content import parts
+from .content import parts, signed_thinking
 from .response_items import CallName
-from .responses_content import read_content, read_texts
+from .responses_content import marked, read_content, read_texts
 from .responses_local import LOCAL_CALLS
+from .responses_mixed import as_items, is_mixed
 from .responses_tools import CallNames
 
 #: What to do instead of referring to something stored.
@@ -46,6 +47,8 @@ class Items:
         self._gap = False  # thinking of this model was lost
         self._readers: dict[str, Callable[[Block, str], None]] = {
             "message": self._message,
+            "thinking": self._thinking,
+            "redacted_thinking": self._thinking,
             "reasoning": self._reasoning,
             "function_call": self._function_call,
             "custom_tool_call": self._custom_call,
@@ -73,6 +76,11 @@ class Items:
         else:
             reader(item, at)
 
+    def keep(self, message: Block) -> None:
+        """A message of a chat that stays as it is."""
+        self.finish()
+        self.messages.append(message)
+
     def finish(self) -> None:
         """The last message is complete."""
         turn, self._turn = self._turn, []
@@ -82,18 +90,18 @@ class Items:
         if turn:
             self.messages.append(_shaped(turn) if self._signed else _plain(turn))
 
-    def _say(self, message: Block) -> None:
-        self.finish()
-        self.messages.append(message)
-
     def _message(self, item: Block, at: str) -> None:
+        if is_mixed(item):
+            for part, place in as_items(item, at):
+                self.add(part, place)
+            return
         role = _check.text(item.get("role"), f"{at}.role")
         value, place = item.get("content"), f"{at}.content"
         match role:
             case "assistant":
                 self._turn += read_texts(value, place)
             case "user" | "system" | "developer":
-                self._say({"role": role, "content": read_content(value, place)})
+                self.keep({"role": role, "content": read_content(value, place)})
             case _:
                 raise _check.invalid(
                     f"{at}.role", f"`{at}.role` must be user, assistant, system or developer."
@@ -117,6 +125,14 @@ class Items:
             return None
         return found.block if found is not None and found.model == self._model and not self._gap else None
 
+    def _thinking(self, item: Block, at: str) -> None:
+        """A block of Claude's, as it stands in a message of Anthropic's dialect."""
+        if self._signed:
+            if (block := signed_thinking(item)) is not None:
+                self._turn.append(block)
+        elif text := optional_text(item.get("thinking"), f"{at}.thinking"):
+            self._turn.append({"type": "reasoning", "text": text})
+
     def _function_call(self, item: Block, at: str) -> None:
         given = item.get("arguments")
         if isinstance(given, dict):
@@ -127,11 +143,12 @@ class Items:
     def _custom_call(self, item: Block, at: str) -> None:
         given = _check.text(item.get("input"), f"{at}.input")
         call_id, name = self._called(item, at, "custom_tool_call")
-        self._turn.append(
+        call = (
             {"type": "tool_use", "id": call_id, "name": name, "input": {"input": given}}
             if self._signed
             else {"id": call_id, "type": "custom", "custom": {"name": name, "input": given}}
         )
+        self._turn.append(marked(call, item, at))
 
     def _local_call(self, item: Block, at: str) -> None:
         kind: str = item["type"]
@@ -143,11 +160,11 @@ class Items:
     def _call(self, item: Block, at: str, kind: str, arguments: str) -> None:
         call_id, name = self._called(item, at, kind)
         if self._signed:
-            given = parse_arguments(arguments)
-            self._turn.append({"type": "tool_use", "id": call_id, "name": name, "input": given})
+            call = {"type": "tool_use", "id": call_id, "name": name, "input": parse_arguments(arguments)}
         else:
             function = {"name": name, "arguments": arguments}
-            self._turn.append({"id": call_id, "type": "function", "function": function})
+            call = {"id": call_id, "type": "function", "function": function}
+        self._turn.append(marked(call, item, at))
 
     def _called(self, item: Block, at: str, kind: str) -> tuple[str, str]:
         name = _check.text(item.get("name"), f"{at}.name")
@@ -157,7 +174,10 @@ class Items:
         return _call_id(item, at), self._names.of(CallName(kind, name, space))
 
     def _output(self, item: Block, at: str) -> None:
-        self._result(_call_id(item, at), read_content(item.get("output"), f"{at}.output"))
+        result = read_content(item.get("output"), f"{at}.output")
+        failed = item.get("is_error") is True
+        self._result(_call_id(item, at), result, failed=failed)
+        marked(self.messages[-1], item, at)
 
     def _local_shell_output(self, item: Block, at: str) -> None:
         # The SDK's type has the call's id in `id`, and no `call_id`.
@@ -179,7 +199,7 @@ class Items:
         message = {"role": "tool", "tool_call_id": call_id, "content": result}
         if failed and self._signed:
             message["is_error"] = True
-        self._say(message)
+        self.keep(message)
 
     def _reference(self, item: Block, at: str) -> None:
         raise _check.invalid(at, f"`{at}` refers to a stored item. {REPLAY}", "unsupported_value")
