@@ -8,6 +8,7 @@ the long silent connections that the API itself advises against
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -16,8 +17,10 @@ import orjson
 from ..base import Feature
 from ..errors import ProtocolError, ProviderError, wrong_content_type
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
+from ..thinking.ledger import ThinkingLedger
+from ..thinking.stores import ThinkingStore
 from ..translate.anthropic_errors import MAX_BODY, from_response
-from ..translate.chat_anthropic import API_VERSION, Options, to_anthropic
+from ..translate.chat_anthropic import API_VERSION, AnthropicRequest, Options, to_anthropic
 from ..types import ChatCall, MessagesCall, ModelInfo
 from .headers import downward, upward
 from .models import PROVIDER, ModelTable, parse_models, snapshot
@@ -34,7 +37,8 @@ _MAX_PAGES = 10
 
 
 class AnthropicProvider:
-    """See :class:`~providers.base.Provider`. ``client`` is shared, and closed by whoever made it."""
+    """See :class:`~providers.base.Provider`. ``client`` and ``thinking_store`` are shared, and closed by
+    whoever made them; without a store, thinking is kept in memory."""
 
     name = PROVIDER
     features: frozenset[Feature] = frozenset(
@@ -61,10 +65,12 @@ class AnthropicProvider:
         models: ModelTable | None = None,
         default_max_tokens: int = 1_200,
         user_agent: str = USER_AGENT,
+        thinking_store: ThinkingStore | None = None,
     ) -> None:
         self._client = client
         self._timeouts = timeouts
         self._table = ModelTable() if models is None else models
+        self._ledger = ThinkingLedger(thinking_store)
         self._known = snapshot()
         base = base_url.rstrip("/").removesuffix("/v1")
         self._messages_url = f"{base}/v1/messages"
@@ -84,20 +90,16 @@ class AnthropicProvider:
 
     async def chat(self, call: ChatCall) -> AnthropicReply:
         """See :class:`~providers.base.Provider`."""
-        request = to_anthropic(
+        info = self._table.get(call.model)
+        translate = partial(
+            to_anthropic,
             call.body,
             model=call.model,
-            info=self._table.get(call.model),
+            info=info,
             max_tokens_defaulted=call.max_tokens_defaulted,
             options=self._options,
         )
-        response = await self._request("POST", self._messages_url, self._post_headers, request.encode())
-        if response.status != 200 or response.header(b"content-type") not in _EVENT_STREAMS:
-            try:
-                await self._check(response, b"text/event-stream")
-            except BaseException:
-                await response.aclose()
-                raise
+        call, request, response = await self._ledger.ask(call, info, translate, self._post)
         request_id = response.header(b"request-id")
         reply = AnthropicReply(
             response,
@@ -153,6 +155,17 @@ class AnthropicProvider:
 
     async def aclose(self) -> None:
         """Nothing runs in the background."""
+
+    async def _post(self, request: AnthropicRequest) -> HttpResponse:
+        """The stream that answers ``request``. Raises ``ProviderError``."""
+        response = await self._request("POST", self._messages_url, self._post_headers, request.encode())
+        if response.status != 200 or response.header(b"content-type") not in _EVENT_STREAMS:
+            try:
+                await self._check(response, b"text/event-stream")
+            except BaseException:
+                await response.aclose()
+                raise
+        return response
 
     async def _request(
         self, method: str, url: str, headers: Sequence[Header], body: bytes = b""
