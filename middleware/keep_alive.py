@@ -93,7 +93,8 @@ class KeepAliveMiddleware:
                 raise
             _log.exception("unhandled error, request %s", scope["state"].get(REQUEST_ID))
         finally:
-            await answer.close()
+            if (pinging := answer.close()) is not None:
+                await asyncio.wait({pinging})
         if answer.begun_here:
             await answer.finish()
 
@@ -104,6 +105,7 @@ class _Answer:
     __slots__ = (
         "_before",
         "_error",
+        "_gated",
         "_last",
         "_late",
         "_loop",
@@ -128,6 +130,7 @@ class _Answer:
         self._ping = PING if dialect_of(scope) == "anthropic" else COMMENT
         self._pinging: asyncio.Task[None] | None = None
         self._open = False  # the application's own messages go out as they come
+        self._gated = True  # something has to be done before one does
         #: The latest two messages that went out.
         self._last: Message | None = None
         self._before: Message | None = None
@@ -139,14 +142,17 @@ class _Answer:
     # ---- the application's side
 
     async def send(self, message: Message) -> None:
-        if self._pinging is not None:
-            await self._pinging  # and fail as it does: the client has gone
-        if not self._open:
-            opened = self._opening(message)
-            if opened is None:
-                return
-            message = opened
-        self._before, self._last = self._last, message
+        if self._gated:
+            if self._pinging is not None:
+                await self._pinging  # and fail as it does: the client has gone
+            if not self._open:
+                opened = self._opening(message)
+                if opened is None:
+                    return
+                message = opened
+            self._gated = not self._open
+        self._before = self._last
+        self._last = message
         self._silent = _NEVER
         await self._send(message)
         self._silent = 0
@@ -176,6 +182,7 @@ class _Answer:
         self._silent += 1
         if self._silent >= _LOOKS and self._between_events():
             self._silent = _NEVER
+            self._gated = True
             self._pinging = self._loop.create_task(self._keep_alive())
 
     def _between_events(self) -> bool:
@@ -200,20 +207,25 @@ class _Answer:
 
     # ---- the end
 
-    async def close(self) -> None:
-        """Nothing of ours is left on the loop."""
+    def close(self) -> asyncio.Task[None] | None:
+        """Leave no timer on the loop; what is left there is the returned task, which is about to end."""
         self._timer.cancel()
         if self._pinging is not None:
             self._pinging.cancel()
-            await asyncio.wait({self._pinging})
-            if not self._pinging.cancelled():
-                self._pinging.exception()  # the application's own send has failed as well, or none followed
+            self._pinging.add_done_callback(_forget)
+        return self._pinging
 
     async def finish(self) -> None:
         """End a stream that was begun here and in whose place the application answered something else."""
         dialect = dialect_of(self._scope)
         event = late_error(self._late, self._error, dialect, self._scope["state"].get(REQUEST_ID))
         await self._send({"type": "http.response.body", "body": event, "more_body": False})
+
+
+def _forget(pinging: asyncio.Task[None]) -> None:
+    """Nobody else asks why it failed: if the client has gone, the server knows."""
+    if not pinging.cancelled():
+        pinging.exception()
 
 
 def late_error(start: Message | None, body: bytes, dialect: Dialect, request_id: str | None) -> bytes:
