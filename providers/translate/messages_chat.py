@@ -66,7 +66,7 @@ def to_chat(body: Mapping[str, Any]) -> ChatRequest:
     for index, message in enumerate(messages):
         turns.add(message, f"messages.{index}", past=index < answered)
     turns.finish()
-    tools = read_tools(body, found=turns.found, called=turns.called)
+    tools = read_tools(body, turns.known)
     choice, chosen = read_choice(body, tools)
     config = _object(body, "output_config")
     effort, thinks = _read_effort(body, config)

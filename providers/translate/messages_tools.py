@@ -24,12 +24,11 @@ class ChatTools(NamedTuple):
     dropped: tuple[str, ...]
 
 
-def read_tools(body: Mapping[str, Any], *, found: Mapping[str, None], called: set[str]) -> ChatTools:
+def read_tools(body: Mapping[str, Any], known: Mapping[str, None]) -> ChatTools:
     """The tools in ``tools``. Raises ``BadRequest``.
 
-    Of those with ``defer_loading`` only the ones that a search has ``found`` or that were ``called`` are
-    told to the model, behind the others and in the order of ``found``: those that were there before keep
-    their place.
+    Of those with ``defer_loading`` only the ones that are ``known`` from the messages are told to the model,
+    behind the others and in the order of ``known``: those that were there before keep their place.
     """
     given = body.get("tools")
     wire: list[Block] = []
@@ -46,10 +45,9 @@ def read_tools(body: Mapping[str, Any], *, found: Mapping[str, None], called: se
             deferred[tool["function"]["name"]] = tool
         else:
             wire.append(tool)
-    known = [name for name in found if name in deferred]
-    known += [name for name in deferred if name in called and name not in found]
-    wire += [deferred[name] for name in known]
-    if len(known) < len(deferred):
+    loaded = [deferred[name] for name in known if name in deferred]
+    wire += loaded
+    if len(loaded) < len(deferred):
         dropped.append("tools.defer_loading")
     return ChatTools(wire, frozenset(tool["function"]["name"] for tool in wire), tuple(dropped))
 

@@ -32,10 +32,8 @@ class ChatTurns:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        #: Names of the tools that results have referred to, in order: a search for tools has found them.
-        self.found: dict[str, None] = {}
-        #: Names of the tools that were called.
-        self.called: set[str] = set()
+        #: Names of the tools that a search has found or that were called, in the order in which it was so.
+        self.known: dict[str, None] = {}
         #: Whether something was left out, or a note put in its place.
         self.lost = False
         self._rest: list[Message] = []  # behind the results of this turn
@@ -162,7 +160,7 @@ class ChatTurns:
         given = part.get("input")
         arguments = _check.as_json({} if given is None else _check.obj(given, f"{at}.input")).decode()
         name = name_of(part, at)
-        self.called.add(name)
+        self.known.setdefault(name)
         call: Block = {
             "id": _check.text(part.get("id"), f"{at}.id"),
             "type": "function",
@@ -206,7 +204,7 @@ class ChatTurns:
         if not isinstance(name, str):
             self.lost = True
             return ""
-        self.found.setdefault(name)
+        self.known.setdefault(name)
         return name
 
 
