@@ -24,7 +24,7 @@ from operator import itemgetter
 
 from ._asgi import ASGIApp, Header, Receive, Scope, Send, with_state
 from ._paths import PathPrefixes, canonical, remembered
-from ._reject import OnReject, Rejection, reject_json
+from ._reject import FINAL, OnReject, Rejection, reject_json
 from ._state import PRINCIPAL, Principal
 
 Verify = Callable[[str], "Principal | Awaitable[Principal | None] | None"]
@@ -190,5 +190,6 @@ def _unknown(credentials: list[bytes]) -> Rejection:
 
 
 def _refusal(message: str) -> Rejection:
-    # RFC 9110 section 11.6.1: a 401 names the scheme that would be accepted.
-    return Rejection(401, message, code="invalid_api_key", headers=((b"www-authenticate", b"Bearer"),))
+    # RFC 9110 section 11.6.1: a 401 names the scheme that would be accepted. Claude Code repeats a refused
+    # request for three minutes unless it is told that this is final (its "gateway protocol", Errors).
+    return Rejection(401, message, code="invalid_api_key", headers=((b"www-authenticate", b"Bearer"), FINAL))

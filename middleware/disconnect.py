@@ -18,7 +18,7 @@ import asyncio
 import logging
 
 from ._asgi import ASGIApp, Receive, Scope, Send, with_state
-from ._reject import OnReject, Rejection, dialect_of, reject_json, sse_error
+from ._reject import FINAL, OnReject, Rejection, dialect_of, reject_json, sse_error
 from ._state import ABORTED, REQUEST_ID
 from ._watch import Watch, is_event_stream
 
@@ -149,4 +149,5 @@ class DisconnectMiddleware:
             f"The gateway gave up on this request after {seconds:g} seconds.",
             type="timeout_error",
             code="deadline_exceeded",
+            headers=(FINAL,),  # the next attempt would take as long, at the same price
         )

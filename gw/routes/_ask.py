@@ -28,6 +28,11 @@ def wants_stream(body: Mapping[str, Any]) -> bool:
     return stream is True
 
 
+def signs(target: Target) -> bool:
+    """Whether ``target`` signs its thinking, and takes it back."""
+    return "signed_thinking" in target.provider.features
+
+
 def call_of(
     request: Request, target: Target, body: Mapping[str, Any], writer: NewWriter | None = None
 ) -> ChatCall:

@@ -1,13 +1,20 @@
-"""``POST /v1/chat/completions`` in OpenAI's dialect, streamed or not."""
+"""``POST /v1/chat/completions`` in OpenAI's dialect, streamed or not.
+
+Clients post shapes of other dialects here, too (Cursor: an ``input``, Anthropic's tools). They are recognised
+by their shape and answered as a chat.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from blacksheep import Request, Response
 
+from providers.translate.shapes import as_chat
+
 from ..dispatch import Dispatcher
-from ._ask import answer, ask, wants_stream
+from ._ask import answer, ask, signs, wants_stream
 from ._http import Handler, dropped_header, guarded, json_object
 
 
@@ -19,7 +26,8 @@ def chat_completions(dispatcher: Dispatcher) -> Handler:
         body = json_object(request)
         stream = wants_stream(body)
         target = dispatcher.resolve(body.get("model"), body.get("provider"))
-        reply, headers = await ask(request, target, without_provider(body))
+        asked = as_chat(without_provider(body), signed=signs(target))
+        reply, headers = await ask(request, target, asked)
         if reply.dropped:
             headers.append(dropped_header(reply.dropped))
         return await answer(reply, headers, stream=stream)
@@ -27,7 +35,7 @@ def chat_completions(dispatcher: Dispatcher) -> Handler:
     return guarded(handle)
 
 
-def without_provider(body: dict[str, Any]) -> dict[str, Any]:
+def without_provider(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """``body`` without a ``provider`` that was meant for this gateway, and is obeyed by now: a name.
     (OpenRouter's is an object, and is its business.)"""
     if "provider" not in body or not isinstance(body["provider"], str | None):

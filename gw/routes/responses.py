@@ -11,8 +11,8 @@ from middleware._reject import FINAL, Rejection
 from providers.base import CountsTokens
 from providers.translate.responses_chat import their_names, to_chat
 
-from ..dispatch import Dispatcher, Target
-from ._ask import answer, ask, call_of, wants_stream
+from ..dispatch import Dispatcher
+from ._ask import answer, ask, call_of, signs, wants_stream
 from ._http import (
     ESTIMATED,
     Handler,
@@ -34,7 +34,7 @@ def responses(dispatcher: Dispatcher) -> Handler:
         body = json_object(request)
         stream = wants_stream(body)
         target = dispatcher.resolve(body.get("model"))
-        asked = to_chat(body, model=target.model, signed=_signs(target))
+        asked = to_chat(body, model=target.model, signed=signs(target))
         reply, headers = await ask(request, target, asked.body, asked.writer)
         if dropped := (*asked.dropped, *their_names(reply.dropped)):
             headers.append(dropped_header(tuple(dict.fromkeys(dropped))))
@@ -51,7 +51,7 @@ def input_tokens(dispatcher: Dispatcher) -> Handler:
         target = dispatcher.resolve(body.get("model"))
         if not isinstance(target.provider, CountsTokens):
             raise cannot_count(target)
-        asked = to_chat(body, model=target.model, signed=_signs(target))
+        asked = to_chat(body, model=target.model, signed=signs(target))
         count = await target.provider.estimate(call_of(request, target, asked.body))
         headers = [*target_headers(target, target.model, state_of(request)), ESTIMATED]
         return json_response({"object": "response.input_tokens", "input_tokens": count}, headers)
@@ -84,7 +84,3 @@ def compact() -> Handler:
         return refuse(request, Rejection(404, message, code="not_supported", headers=(FINAL,)))
 
     return guarded(handle)
-
-
-def _signs(target: Target) -> bool:
-    return "signed_thinking" in target.provider.features
