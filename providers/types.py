@@ -55,6 +55,8 @@ class ModelCapabilities:
     tools: bool = True
     #: Turns text into vectors (``/v1/embeddings``) instead of, or beside, chatting.
     embeddings: bool = False
+    #: Fills in what is missing between a ``prompt`` and a ``suffix`` (``/v1/completions``).
+    insert: bool = False
 
 
 @dataclass(slots=True, frozen=True)

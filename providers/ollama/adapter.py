@@ -1,8 +1,8 @@
 """Local models, through Ollama's native API.
 
 Ollama is always asked to stream: a client that leaves is noticed at once, and an answer that is wanted whole
-is assembled here. Only ``/api/chat``, ``/api/embed``, ``/api/show``, ``/api/tags`` and ``/api/ps`` are ever
-asked: Ollama has no keys, and what else it offers changes or reveals what it holds.
+is assembled here. Only ``/api/chat``, ``/api/generate``, ``/api/embed``, ``/api/show``, ``/api/tags`` and
+``/api/ps`` are ever asked: Ollama has no keys, and what else it offers changes or reveals what it holds.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import Any
 from ..base import Feature
 from ..errors import ContextTooLong, ProtocolError
 from ..http.types import Header, HttpClient, Timeouts
-from ..reply import TranslatedReply
+from ..reply import NewTranslator, TranslatedReply
 from ..translate import ollama_errors
 from ..translate.chat_ollama import OllamaRequest, to_ollama
-from ..translate.ollama_chat import OllamaTranslator
-from ..types import ChatCall, Embeddings, EmbeddingsCall, ModelInfo, Usage, Vector
+from ..translate.ollama_chat import GenerateTranslator, OllamaTranslator
+from ..translate.text_writer import TextWriter
+from ..types import ChatCall, CompletionCall, Embeddings, EmbeddingsCall, ModelInfo, Usage, Vector
 from .api import OllamaApi
+from .completions import read_echo, to_generate
 from .context import Contexts, too_long
 from .learnt import Learnt
 from .models import PROVIDER, full_name, parse_ps, parse_show, parse_tags, shipped
@@ -40,6 +42,7 @@ PATIENCE = 2.0
 LOADED_PATIENCE = 0.5
 #: Thousands of vectors of some thousand numbers.
 _MAX_EMBEDDINGS = 256 * 1024 * 1024
+_TRANSLATORS: dict[str, NewTranslator] = {"chat": OllamaTranslator, "generate": GenerateTranslator}
 
 
 class OllamaReply(TranslatedReply):
@@ -65,7 +68,7 @@ class OllamaProvider:
 
     name = PROVIDER
     features: frozenset[Feature] = frozenset(
-        ("tools", "images", "schema", "json_object", "thinking", "embeddings")
+        ("tools", "images", "schema", "json_object", "thinking", "embeddings", "completions")
     )
 
     def __init__(
@@ -104,28 +107,25 @@ class OllamaProvider:
             max_tokens_defaulted=call.max_tokens_defaulted,
             default_max_tokens=self._default_max_tokens,
         )
-        encoded = request.encode()
-        size = len(encoded) - request.image_chars
-        limit = info.max_input_tokens
-        num_predict: int = request.options["num_predict"]
-        num_ctx = self._contexts.choose(
-            call.model, size, images=request.images, num_predict=num_predict, limit=limit
+        return await self._fitting("chat", call, request, info)
+
+    async def complete(self, call: CompletionCall) -> OllamaReply:
+        """See :class:`~providers.base.SpeaksCompletions`."""
+        info = await self._info(call.model)
+        request = to_generate(
+            call.body,
+            model=call.model,
+            info=info,
+            max_tokens_defaulted=call.max_tokens_defaulted,
+            default_max_tokens=self._default_max_tokens,
         )
+        writer = partial(TextWriter, echo=read_echo(call.body))
+        asked = ChatCall(call.body, call.model, call.requested_model, writer=writer)
         try:
-            with self._contexts.loading(call.model, num_ctx):
-                return await self._answer(call, request, encoded, size, num_ctx)
+            return await self._fitting("generate", asked, request, info)
         except ContextTooLong as error:
-            # The estimate was too low. Nothing was generated yet, so a larger context is tried once.
-            tokens = ollama_errors.prompt_tokens(error.message)
-            if tokens is not None and not request.images:
-                self._contexts.counted(call.model, size, tokens)
-            larger = self._contexts.larger(
-                num_ctx, size=size, tokens=tokens, num_predict=num_predict, limit=limit
-            )
-            if larger is None:
-                raise too_long(num_ctx, tokens) from error
-        with self._contexts.loading(call.model, larger):
-            return await self._answer(call, request, encoded, size, larger)
+            error.param = "prompt"
+            raise
 
     async def estimate(self, call: ChatCall) -> int:
         """See :class:`~providers.base.CountsTokens`."""
@@ -213,14 +213,41 @@ class OllamaProvider:
                 self._contexts.loaded(model, num_ctx)
         return loaded
 
-    async def _answer(
-        self, call: ChatCall, request: OllamaRequest, encoded: bytes, size: int, num_ctx: int
+    async def _fitting(
+        self, path: str, call: ChatCall, request: OllamaRequest, info: ModelInfo
     ) -> OllamaReply:
-        response = await self._api.chat(request.complete(encoded, num_ctx), call.model)
+        """The answer to ``request``, in a context that is long enough for it."""
+        encoded = request.encode()
+        size = len(encoded) - request.image_chars
+        limit = info.max_input_tokens
+        num_predict: int = request.options["num_predict"]
+        num_ctx = self._contexts.choose(
+            call.model, size, images=request.images, num_predict=num_predict, limit=limit
+        )
+        try:
+            with self._contexts.loading(call.model, num_ctx):
+                return await self._answer(path, call, request, encoded, size, num_ctx)
+        except ContextTooLong as error:
+            # The estimate was too low. Nothing was generated yet, so a larger context is tried once.
+            tokens = ollama_errors.prompt_tokens(error.message)
+            if tokens is not None and not request.images:
+                self._contexts.counted(call.model, size, tokens)
+            larger = self._contexts.larger(
+                num_ctx, size=size, tokens=tokens, num_predict=num_predict, limit=limit
+            )
+            if larger is None:
+                raise too_long(num_ctx, tokens) from error
+        with self._contexts.loading(call.model, larger):
+            return await self._answer(path, call, request, encoded, size, larger)
+
+    async def _answer(
+        self, path: str, call: ChatCall, request: OllamaRequest, encoded: bytes, size: int, num_ctx: int
+    ) -> OllamaReply:
+        response = await self._api.stream(path, request.complete(encoded, num_ctx), call.model)
         ray = response.header(b"cf-ray")  # Ollama has no ids of its own
         reply = OllamaReply(
             response,
-            OllamaTranslator,
+            _TRANSLATORS[path],
             call=call,
             shape=request.reply,
             provider=self.name,

@@ -36,15 +36,14 @@ class OllamaApi:
         self._provider = provider
         self._timeouts = timeouts
         self._url = f"{base_url.rstrip('/').removesuffix('/v1').removesuffix('/api')}/api/"
-        self._chat_url = f"{self._url}chat"
         # Tuples, so that the client need not look at them again.
         self._get_headers = (*headers, (b"accept", _JSON))
         self._post_headers = (*self._get_headers, (b"content-type", _JSON))
-        self._chat_headers = (*headers, (b"content-type", _JSON), (b"accept", _LINES))
+        self._stream_headers = (*headers, (b"content-type", _JSON), (b"accept", _LINES))
 
-    async def chat(self, body: bytes, model: str) -> HttpResponse:
+    async def stream(self, path: str, body: bytes, model: str) -> HttpResponse:
         """The answer to ``body`` as far as its head. Raises ``ProviderError`` for everything else."""
-        response = await self._request("POST", self._chat_url, self._chat_headers, body, self._timeouts)
+        response = await self._request("POST", self._url + path, self._stream_headers, body, self._timeouts)
         if response.status != 200 or response.header(b"content-type") != _LINES:
             try:
                 await self._check(response, _LINES, model)

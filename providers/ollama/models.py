@@ -28,10 +28,15 @@ AS_OF: str = _snapshot["as_of"]
 #: which do not report it (https://docs.ollama.com/capabilities/thinking).
 _LEVELLED = frozenset({"gptoss", "gpt-oss"})
 
-#: A model of which nothing is known. Tools are passed on, since Ollama itself refuses them clearly; images
-#: are not, since some versions ignore them without a word. Room is left for thinking.
+#: A model of which nothing is known. Tools and suffixes are passed on, since Ollama itself refuses them
+#: clearly; images are not, since some versions ignore them without a word. Room is left for thinking.
 _UNKNOWN = ModelCapabilities(
-    thinks_by_default=True, forced_tool_choice=False, system_turns=True, images=False, pdf=False
+    thinks_by_default=True,
+    forced_tool_choice=False,
+    system_turns=True,
+    images=False,
+    pdf=False,
+    insert=True,
 )
 
 
@@ -100,6 +105,7 @@ def _capabilities(found: Mapping[str, Any], details: Mapping[str, Any]) -> Model
         pdf=False,
         tools="tools" in listed,
         embeddings="embedding" in listed,
+        insert="insert" in listed,
     )
 
 

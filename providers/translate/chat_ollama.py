@@ -22,7 +22,7 @@ from .ollama_messages import OllamaConversation
 from .ollama_tools import PlainNames, ollama_tools
 
 #: Sampling parameters under their names in ``options``, and whether they are whole numbers.
-_SAMPLING = {
+SAMPLING = {
     "temperature": False,
     "top_p": False,
     "top_k": True,
@@ -50,7 +50,7 @@ _USED = frozenset(
         "parallel_tool_calls",
         "functions",
         "function_call",
-        *_SAMPLING,
+        *SAMPLING,
     }
 )
 _PLAIN_REPLY = ReplyShape()
@@ -129,7 +129,7 @@ def to_ollama(
         talk.instruct(extra)
 
     think, thinking = _read_think(body, can)
-    options = _read_options(body)
+    options = read_options(body)
     options["num_predict"] = params.read_max_tokens(
         body,
         thinking,
@@ -179,9 +179,10 @@ def _last_answer(messages: list[Any]) -> int:
     return -1
 
 
-def _read_options(body: Mapping[str, Any]) -> Block:
+def read_options(body: Mapping[str, Any]) -> Block:
+    """:data:`SAMPLING` and ``stop`` as ``options``. Raises ``BadRequest``."""
     options: Block = {}
-    for name, whole in _SAMPLING.items():
+    for name, whole in SAMPLING.items():
         value = body.get(name)
         if value is None:
             continue

@@ -1,8 +1,9 @@
 """Ollama's lines → chat-completion chunks, or one completion.
 
-The lines are ``ChatResponse`` of https://github.com/ollama/ollama/blob/main/api/types.go. Lines of plain
-text, which are nearly all of an answer, are recognised by their exact bytes and their strings are copied;
-whatever is shaped differently is parsed.
+The lines are ``ChatResponse`` and ``GenerateResponse`` of
+https://github.com/ollama/ollama/blob/main/api/types.go. Lines of plain text, which are nearly all of an
+answer, are recognised by their exact bytes and their strings are copied; whatever is shaped differently is
+parsed.
 """
 
 from __future__ import annotations
@@ -99,13 +100,17 @@ class OllamaTranslator(AnswerTranslator):
             raise self._failed(error)
         if not self.upstream_model and isinstance(model := body.get("model"), str):
             self.upstream_model = model
+        self._content(body, line)
+        if body.get("done") is True:
+            self._end(body)
+
+    def _content(self, body: dict[str, Any], line: bytes) -> None:
+        """What ``line``, parsed as ``body``, says."""
         message = body.get("message")
         if isinstance(message, dict):
             self._message(message, line)
         elif message is not None:
             raise Malformed("a line with a wrong message")
-        if body.get("done") is True:
-            self._end(body)
 
     def _message(self, message: dict[str, Any], line: bytes) -> None:
         # In this order: a model thinks, speaks, calls.
@@ -187,6 +192,18 @@ class OllamaTranslator(AnswerTranslator):
             failure = UpstreamFailed(failure.message, provider=self._provider, stage="stream")
         failure.upstream_request_id = self._request_id
         return failure
+
+
+class GenerateTranslator(OllamaTranslator):
+    """An answer of ``/api/generate``: a text. Thinking has no place in it, and is left out."""
+
+    __slots__ = ()
+
+    def _content(self, body: dict[str, Any], line: bytes) -> None:
+        if said := _text_of(body, "response"):
+            self._begin_content()
+            self._text([escaped(said)])
+            self._expect("response", line)
 
 
 def _text_of(message: dict[str, Any], name: str) -> str:

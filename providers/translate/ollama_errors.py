@@ -39,8 +39,10 @@ _TOO_LONG = re.compile(
 _PROMPT_TOKENS = re.compile(
     r'n_prompt_tokens\\*"\s*:\s*(\d{1,9})|(?:request|input length) \((\d{1,9}) tokens\)'
 )
-_UNABLE = re.compile(r"does not support (tools|thinking|vision|chat|generate|embedding)", re.IGNORECASE)
-_PARAMS = {"tools": "tools", "thinking": "reasoning_effort", "vision": "messages"}
+_UNABLE = re.compile(
+    r"does not support (tools|thinking|vision|insert|chat|generate|embedding)", re.IGNORECASE
+)
+_PARAMS = {"tools": "tools", "thinking": "reasoning_effort", "vision": "messages", "insert": "suffix"}
 #: Of a model without vision, when llama.cpp is the first to notice.
 _NO_IMAGES = re.compile(r"image input is not supported|does not support multimodal", re.IGNORECASE)
 _QUEUE_FULL = re.compile(r"server busy|maximum pending requests", re.IGNORECASE)

@@ -17,12 +17,14 @@ _HEAD = re.compile(
 )
 #: RFC 3339, as long as the fraction of its seconds happens to be.
 _TIME = rb"[0-9TZ:.+-]*+"
-#: What stands between the time and the text, by the field of ``message`` that holds it.
-_MESSAGES = {
-    "content": b'","message":{"role":"assistant","content":"',
-    "thinking": b'","message":{"role":"assistant","content":"","thinking":"',
-}
 _TAIL = b'"},"done":false}\n'
+#: What stands between the time and the text, and behind it, by the field that holds it: of the ``message`` of
+#: ``/api/chat``, of the line itself for ``/api/generate``.
+_AROUND = {
+    "content": (b'","message":{"role":"assistant","content":"', _TAIL),
+    "thinking": (b'","message":{"role":"assistant","content":"","thinking":"', _TAIL),
+    "response": (b'","response":"', b'","done":false}\n'),
+}
 
 
 def plain_lines(line: bytes, field: str) -> PlainRun | None:
@@ -34,7 +36,8 @@ def plain_lines(line: bytes, field: str) -> PlainRun | None:
 
 @lru_cache(maxsize=128)
 def _plain_lines(head: bytes, field: str) -> PlainRun:
-    return PlainRun(re.escape(head) + _TIME + re.escape(_MESSAGES[field]), re.escape(_TAIL))
+    before, behind = _AROUND[field]
+    return PlainRun(re.escape(head) + _TIME + re.escape(before), re.escape(behind))
 
 
 class LineBuffer:
