@@ -25,6 +25,11 @@ class Upstream:
         self._control("POST", "/_sim/script", list(scenarios))
 
     @property
+    def scripted(self) -> int:
+        """How many scripted answers still wait for their request."""
+        return int(self._control("GET", "/_sim/script")["scripted"])
+
+    @property
     def requests(self) -> list[dict[str, Any]]:
         """Every request so far: headers without secrets, parsed body, how its answer ended."""
         answer = self._control("GET", "/_sim/requests")

@@ -1,0 +1,8 @@
+"""Every client of the suite, in the order of the README's table."""
+
+from __future__ import annotations
+
+from .client import Client
+from .coding import CODING
+
+CLIENTS: tuple[Client, ...] = CODING
