@@ -63,6 +63,8 @@ _BETA = frozenset(
         "thread",
     }
 )
+#: The beta that takes ``output_config`` on a system turn; Claude Code 2.1.330 names it and does so.
+PER_TURN_CONTROL = "per-turn-control-"
 _EFFORT = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -87,7 +89,8 @@ def check(request: Any, headers: Mapping[str, str], *, counting: bool = False) -
         check_tools(request)
         check_tool_choice(request, model)
         check_system(request.get("system"))
-        check_conversation(request, model, current=version == CURRENT)
+        per_turn = PER_TURN_CONTROL in headers.get("anthropic-beta", "")
+        check_conversation(request, model, current=version == CURRENT, per_turn=per_turn)
         check_cache_control(request)
         _check_length(request, model)
     except RefusedError as refused:

@@ -35,8 +35,11 @@ def check_system(system: Any) -> None:
         _check_text(block, f"system.{index}", "system")
 
 
-def check_conversation(request: dict[str, Any], model: SimulatedModel, *, current: bool) -> None:
-    """Raise the API's refusal of ``messages``. ``current``: the rules of version 2026-10-21 apply."""
+def check_conversation(
+    request: dict[str, Any], model: SimulatedModel, *, current: bool, per_turn: bool = False
+) -> None:
+    """Raise the API's refusal of ``messages``. ``current``: the rules of version 2026-10-21 apply.
+    ``per_turn``: a system turn may bring an ``output_config`` of its own."""
     messages = request.get("messages")
     if messages is None:
         raise invalid("messages: Field required")
@@ -45,7 +48,7 @@ def check_conversation(request: dict[str, Any], model: SimulatedModel, *, curren
     if not messages:
         raise invalid("messages: at least one message is required")
     for index, message in enumerate(messages):
-        _check_message(message, index, model, current=current)
+        _check_message(message, index, model, current=current, per_turn=per_turn)
     if messages[0]["role"] != "user":
         raise invalid('messages: first message must use the "user" role')
     _check_pairing(messages)
@@ -101,7 +104,7 @@ def _marked(request: dict[str, Any]) -> Iterator[tuple[str, Block]]:
                         yield f"{at}.{index}.content.{inner}.", part
 
 
-def _check_message(message: Any, index: int, model: SimulatedModel, *, current: bool) -> None:
+def _check_message(message: Any, index: int, model: SimulatedModel, *, current: bool, per_turn: bool) -> None:
     at = f"messages.{index}"
     if not isinstance(message, dict):
         raise invalid(f"{at}: Input should be a valid dictionary")
@@ -111,7 +114,9 @@ def _check_message(message: Any, index: int, model: SimulatedModel, *, current: 
     if role == "system" and not model.system_turns:
         raise invalid(f"{at}: role 'system' is not supported on this model")
     for name in message:
-        if name not in ("role", "content"):
+        if name not in ("role", "content") and not (
+            per_turn and role == "system" and name == "output_config"
+        ):
             raise invalid(f"{at}.{name}: Extra inputs are not permitted")
     content = message.get("content")
     if content is None:

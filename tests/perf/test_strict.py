@@ -291,3 +291,15 @@ def test_no_schema_can_break_the_check(schema: Any, inner: Any) -> None:
             request(tools=[{**TOOL, "strict": True, "input_schema": {"type": "object", keyword: inner}}]),
             HEADERS,
         )
+
+
+def test_a_system_turn_has_an_effort_of_its_own_only_with_the_beta_that_brings_it() -> None:
+    turn = {"role": "system", "content": "x", "output_config": {"effort": "low"}}
+    body = request(messages=[user(), turn])
+    refusal = check(body, {**HEADERS, "anthropic-beta": "effort-2025-11-24"})
+    assert refusal is not None
+    assert refusal.message == "messages.1.output_config: Extra inputs are not permitted"
+    betas = "effort-2025-11-24,per-turn-control-2026-07-01"
+    assert check(body, {**HEADERS, "anthropic-beta": betas}) is None
+    said = request(messages=[{**user(), "output_config": {"effort": "low"}}])
+    assert check(said, {**HEADERS, "anthropic-beta": betas}) is not None
