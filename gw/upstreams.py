@@ -11,10 +11,13 @@ from providers.base import Provider
 from providers.http import Header, HttpClient, Timeouts, open_client
 from providers.ollama.adapter import OllamaProvider
 from providers.openai_compatible.adapter import OpenAICompatibleProvider
+from providers.thinking.stores import MemoryStore, ThinkingStore
 
 from .settings import Cloud, Local, Settings
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from providers.claude_cloud.adapter import SdkClient
 
 
@@ -33,6 +36,8 @@ class Upstreams:
         self.ollama: Provider | None = None
         #: Prefix of model names -> who answers them.
         self.others: dict[str, Provider] = {}
+        self._redis = _redis(settings)
+        thinking = self._thinking = _thinking_store(self._redis)
         if settings.simulated:
             from providers.simulated.adapter import SimulatedProvider  # the demo's alone
 
@@ -44,6 +49,7 @@ class Upstreams:
                 base_url=settings.claude.base_url,
                 timeouts=timeouts,
                 default_max_tokens=settings.limits.default_max_tokens,
+                thinking_store=thinking,
             )
         local = settings.local
         if local.base_url is not None:
@@ -90,6 +96,26 @@ class Upstreams:
         for _, provider in self.all:
             await provider.aclose()
         await self._client.aclose()
+        await self._thinking.aclose()
+        if self._redis is not None:
+            await self._redis.aclose()
+
+
+def _redis(settings: Settings) -> Redis | None:
+    if settings.state.redis_url is None:
+        return None
+    from .shared_redis import open_redis  # the driver takes a moment to load
+
+    return open_redis(settings.state.redis_url)
+
+
+def _thinking_store(redis: Redis | None) -> ThinkingStore:
+    """What Claude has thought, for all providers that are Claude; shared with other workers by Redis."""
+    if redis is None:
+        return MemoryStore()
+    from providers.thinking.redis_store import RedisStore
+
+    return RedisStore(redis)
 
 
 def _sdk_client(cloud: Cloud, client: HttpClient, timeouts: Timeouts) -> SdkClient:
