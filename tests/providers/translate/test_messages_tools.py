@@ -47,7 +47,7 @@ def test_a_cache_marker_stays_on_its_tool() -> None:
 
 
 def test_strict_is_kept_where_openai_could_enforce_it() -> None:
-    closed = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    closed: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     closed["additionalProperties"] = False
     tools = [
         {"name": "a", "input_schema": closed, "strict": True},
