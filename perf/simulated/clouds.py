@@ -20,6 +20,7 @@ from .refusal import RefusedError, invalid, refusal_of
 from .scenario import Scenario
 
 _MESSAGES = "/v1/messages"
+_COUNT = "/v1/messages/count_tokens"
 _VERTEX = re.compile(
     r"/v1/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/([^/:]+):(streamRawPredict|rawPredict)"
 )
@@ -41,7 +42,7 @@ class _Cloud(ABC):
         except RefusedError as refused:
             return refuse(refused.refusal)
         if scenario is not None:
-            self._api.script([replace(scenario, path=_MESSAGES)])
+            self._api.script([replace(scenario, path=inner.path)])
         return self._api.handle(inner)
 
     @abstractmethod
@@ -50,23 +51,25 @@ class _Cloud(ABC):
 
 
 class Bedrock(_Cloud):
-    """``POST /anthropic/v1/messages``."""
+    """``POST /anthropic/v1/messages`` and ``…/count_tokens`` below it."""
 
     prefix = "/anthropic/"
 
     def _as_messages(self, received: Received, path: str) -> Received:
         _check_authorization(received, ("Bearer ", "AWS4-HMAC-SHA256 "))
-        if path != "/anthropic/v1/messages" or received.method != "POST":
+        inner = path.removeprefix("/anthropic")
+        if inner not in (_MESSAGES, _COUNT) or received.method != "POST":
             raise RefusedError(refusal_of(404, "Not found"))
         body = _body(received)
         model = body.get("model")
         if not isinstance(model, str) or not model.startswith("anthropic."):
             raise RefusedError(refusal_of(404, f"model: {model}"))
-        return _messages(received, {**body, "model": model.removeprefix("anthropic.")}, {})
+        return _messages(received, inner, {**body, "model": model.removeprefix("anthropic.")}, {})
 
 
 class Vertex(_Cloud):
-    """``POST /v1/projects/…/publishers/anthropic/models/…:streamRawPredict``."""
+    """``POST /v1/projects/…/publishers/anthropic/models/…:streamRawPredict``; tokens are counted by a model
+    called ``count-tokens``, the model itself being in the body."""
 
     prefix = "/v1/projects/"
 
@@ -77,13 +80,16 @@ class Vertex(_Cloud):
             raise RefusedError(refusal_of(404, "Not found"))
         body = _body(received)
         version = body.pop("anthropic_version", None)
-        if "model" in body:
-            raise invalid("model: Extra inputs are not permitted")
         if not isinstance(version, str):
             raise invalid("anthropic_version: Field required")
+        headers = {"anthropic-version": version}
+        if match[1] == "count-tokens":
+            return _messages(received, _COUNT, body, headers)
+        if "model" in body:
+            raise invalid("model: Extra inputs are not permitted")
         if (body.get("stream") is True) != (match[2] == "streamRawPredict"):
             raise invalid(f"stream: does not fit {match[2]}")
-        return _messages(received, {"model": match[1], **body}, {"anthropic-version": version})
+        return _messages(received, _MESSAGES, {"model": match[1], **body}, headers)
 
 
 def _check_authorization(received: Received, schemes: tuple[str, ...]) -> None:
@@ -101,8 +107,8 @@ def _body(received: Received) -> dict[str, Any]:
     return body
 
 
-def _messages(received: Received, body: dict[str, Any], headers: dict[str, str]) -> Received:
+def _messages(received: Received, path: str, body: dict[str, Any], headers: dict[str, str]) -> Received:
     own = {name: value for name, value in received.raw_headers.items() if name != "authorization"}
     return Received(
-        "POST", _MESSAGES, {**own, "x-api-key": "cloud", **headers}, orjson.dumps(body), received.request_id
+        "POST", path, {**own, "x-api-key": "cloud", **headers}, orjson.dumps(body), received.request_id
     )

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import orjson
 
-from ..base import Feature
 from ..errors import ProtocolError, ProviderError, wrong_content_type
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
 from ..thinking.ledger import ThinkingLedger
@@ -23,7 +22,7 @@ from ..translate.anthropic_errors import MAX_BODY, from_response
 from ..translate.chat_anthropic import API_VERSION, AnthropicRequest, Options, to_anthropic
 from ..types import ChatCall, MessagesCall, ModelInfo
 from .headers import downward, upward
-from .models import PROVIDER, ModelTable, parse_models, snapshot
+from .models import FEATURES, PROVIDER, ModelTable, parse_models, snapshot
 from .passthrough import MessagesReply
 from .reply import AnthropicReply
 
@@ -41,19 +40,7 @@ class AnthropicProvider:
     whoever made them; without a store, thinking is kept in memory."""
 
     name = PROVIDER
-    features: frozenset[Feature] = frozenset(
-        (
-            "tools",
-            "forced_tools",
-            "images",
-            "documents",
-            "schema",
-            "json_object",
-            "thinking",
-            "messages",
-            "signed_thinking",
-        )
-    )
+    features = FEATURES
 
     def __init__(
         self,

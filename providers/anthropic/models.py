@@ -16,9 +16,24 @@ from typing import Any
 
 import orjson
 
+from ..base import Feature
 from ..types import ModelCapabilities, ModelInfo
 
 PROVIDER = "anthropic"
+#: What Claude can do wherever it answers.
+FEATURES: frozenset[Feature] = frozenset(
+    (
+        "tools",
+        "forced_tools",
+        "images",
+        "documents",
+        "schema",
+        "json_object",
+        "thinking",
+        "messages",
+        "signed_thinking",
+    )
+)
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _DATED = re.compile(r"-\d{8}$")
 

@@ -8,24 +8,27 @@ so that pool, time-outs and errors are the same as everywhere.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import httpx2
-from anthropic import APIStatusError
+from anthropic import APIStatusError, AsyncStream
 from anthropic.lib.bedrock import AsyncAnthropicBedrockMantle
 from anthropic.lib.vertex import AsyncAnthropicVertex
 
-from ..anthropic.models import ModelTable, snapshot
+from ..anthropic.headers import downward, upward
+from ..anthropic.models import FEATURES, ModelTable, snapshot
+from ..anthropic.passthrough import MessagesReply
 from ..anthropic.reply import AnthropicReply
-from ..base import Feature
+from ..errors import BadRequest
 from ..http import HttpClient, Timeouts
 from ..http.httpx_transport import EngineTransport
 from ..translate.anthropic_errors import from_response
 from ..translate.chat_anthropic import Options, to_anthropic
-from ..types import ChatCall, ModelInfo
+from ..types import ChatCall, MessagesCall, ModelInfo
 from .source import SdkSource, provider_error
 
 SdkClient = AsyncAnthropicBedrockMantle | AsyncAnthropicVertex
@@ -51,8 +54,9 @@ def vertex(client: HttpClient, *, project: str, region: str, timeouts: Timeouts,
 def _common(client: HttpClient, timeouts: Timeouts) -> dict[str, Any]:
     """Retries are the gateway's, which counts them."""
     read = max(timeouts.first_byte, timeouts.idle)
+    as_it_is = {"accept-encoding": "identity"}
     return {
-        "http_client": httpx2.AsyncClient(transport=EngineTransport(client)),
+        "http_client": httpx2.AsyncClient(transport=EngineTransport(client), headers=as_it_is),
         "timeout": httpx2.Timeout(read, connect=timeouts.connect),
         "max_retries": 0,
         "open_telemetry": False,
@@ -64,9 +68,7 @@ class ClaudeCloudProvider:
     spells them; the clouds' Messages endpoints have no list of their own. Without ``models`` the list is
     Anthropic's, with ``prefix`` before each id."""
 
-    features: frozenset[Feature] = frozenset(
-        ("tools", "forced_tools", "images", "documents", "schema", "json_object", "thinking")
-    )
+    features = FEATURES
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class ClaudeCloudProvider:
         default_max_tokens: int = 1_200,
     ) -> None:
         self.name = name
-        self._create = client.messages.with_streaming_response.create
+        self._client = client
         self._table = ModelTable()
         self._options = Options(default_max_tokens=default_max_tokens)
         self._models = [self._info(model) for model in models or [prefix + known.id for known in snapshot()]]
@@ -90,20 +92,35 @@ class ClaudeCloudProvider:
             call.body, model=call.model, info=info, max_tokens_defaulted=defaulted, options=self._options
         )
         request.encode()  # refuses what JSON cannot carry, before the SDK meets it
-        manager = self._create(**request.body)
-        try:
-            response = await manager.__aenter__()
-        except APIStatusError as refused:
-            raise _refusal(refused.response, self.name) from None
-        except Exception as failure:  # noqa: BLE001 - the SDK's, google-auth's and botocore's trees
-            raise provider_error(failure, self.name) from None
+        source = await self._post("/v1/messages", request.body)
+        request_id = source.header(b"request-id")
         reply = AnthropicReply(
-            SdkSource(manager, response, self.name),
+            source,
             request,
             call=call,
             provider=self.name,
-            upstream_request_id=response.headers.get("request-id"),
+            upstream_request_id=request_id.decode("latin-1") if request_id else None,
         )
+        await reply.start()
+        return reply
+
+    async def messages(self, call: MessagesCall) -> MessagesReply:
+        """See :class:`~providers.base.SpeaksMessages`. All that the body says is sent, unknown fields too;
+        how it is written is the SDK's affair, which moves some of it to where the cloud wants it."""
+        body = self._parsed(call.body)
+        body["model"] = call.model
+        headers: dict[str, str] = {}
+        for name, value in upward(call.headers):
+            if name.startswith(b"anthropic-"):  # the rest is between a client and Anthropic
+                key, text = name.decode(), value.decode("latin-1")
+                headers[key] = f"{headers[key]},{text}" if key in headers else text
+        if isinstance(self._client, AsyncAnthropicVertex) and "anthropic-version" in headers:
+            body.setdefault("anthropic_version", headers.pop("anthropic-version"))
+        path = "/v1/messages" if call.endpoint == "messages" else "/v1/messages/count_tokens"
+        if b"beta=true" in call.query.split(b"&"):
+            path += "?beta=true"
+        source = await self._post(path, body, headers)
+        reply = MessagesReply(source, provider=self.name, model=call.model, endpoint=call.endpoint)
         await reply.start()
         return reply
 
@@ -118,11 +135,40 @@ class ClaudeCloudProvider:
     async def aclose(self) -> None:
         """The SDK's client holds nothing but the shared engine."""
 
+    def _parsed(self, data: bytes) -> dict[str, Any]:
+        try:
+            body = json.loads(data)  # keeps whole numbers of any size
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise BadRequest("The request body must be a JSON object.", provider=self.name)
+        return body
+
+    async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] = {}) -> SdkSource:
+        """The SDK's own way of sending, except that it leaves the answer unread."""
+        cast_to, stream_cls = httpx2.Response, AsyncStream[Any]
+        try:
+            response = await self._client.post(
+                path,
+                body=body,
+                options={"headers": headers},
+                cast_to=cast_to,
+                stream=True,
+                stream_cls=stream_cls,
+            )
+        except APIStatusError as refused:
+            raise _refusal(refused.response, self.name) from None
+        except Exception as failure:  # noqa: BLE001 - the SDK's, google-auth's and botocore's trees
+            raise provider_error(failure, self.name) from None
+        # Asked to "cast" to a response the SDK gives the response itself, which its types do not tell.
+        return SdkSource(cast(httpx2.Response, response), self.name)
+
     def _info(self, model: str) -> ModelInfo:
         match = _ID.fullmatch(model)
         return replace(self._table.get(match[1] if match else model), id=model, provider=self.name)
 
 
 def _refusal(response: httpx2.Response, provider: str) -> Exception:
-    headers = {name.lower(): value for name, value in response.headers.raw}
-    return from_response(response.status_code, headers.get, response.content, provider=provider)
+    headers = [(name.lower(), value) for name, value in response.headers.raw]
+    status, body, passed = response.status_code, response.content, downward(headers)
+    return from_response(status, dict(headers).get, body, provider=provider, headers=passed)

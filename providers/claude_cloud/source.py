@@ -1,38 +1,48 @@
-"""The SDK's streamed response as a source of bytes, and its exceptions as the gateway's own."""
+"""The SDK's response as a source of bytes, and its exceptions as the gateway's own."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Sequence
 
-from anthropic import AsyncAPIResponse
+import httpx2
 
 from ..errors import NotConfigured, ProviderError
+from ..http.types import Header
 
 
 class SdkSource:
-    """Where a reply reads its bytes. ``manager`` is the context manager that gave ``response``."""
+    """Where a reply reads its bytes, as they came; and what the head of the response said."""
 
-    def __init__(self, manager: Any, response: AsyncAPIResponse[Any], provider: str) -> None:
-        self._manager = manager
-        self._bytes: AsyncIterator[bytes] = response.iter_bytes()
+    def __init__(self, response: httpx2.Response, provider: str) -> None:
+        self.headers: Sequence[Header] = [(name.lower(), value) for name, value in response.headers.raw]
+        self._response = response
+        self._parts = response.aiter_raw()
         self._provider = provider
         self.ended = False
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of ``name`` (lower case), or None."""
+        return next((value for known, value in self.headers if known == name), None)
 
     async def read_some(self) -> bytes:
         """At least one byte; ``b""`` at the end. Raises ``ProviderError``."""
         try:
-            data = await anext(self._bytes, b"")
+            data = await anext(self._parts, b"")
         except Exception as failure:  # noqa: BLE001 - sorted below
             raise provider_error(failure, self._provider) from None
         self.ended = not data
         return data
 
+    async def read(self) -> bytes:
+        """The rest of the body. Raises ``ProviderError``."""
+        parts: list[bytes] = []
+        while data := await self.read_some():
+            parts.append(data)
+        return b"".join(parts)
+
     async def aclose(self) -> None:
         """Stop the upstream. Idempotent."""
-        manager, self._manager = self._manager, None
-        if manager is not None:
-            await manager.__aexit__(None, None, None)
+        await self._response.aclose()
 
 
 def provider_error(failure: Exception, provider: str) -> ProviderError:

@@ -10,15 +10,15 @@ PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text()
 FOLDER = ROOT / "providers" / "claude_cloud"
 
 
-def test_the_example_has_fewer_than_150_lines() -> None:
+def test_the_example_has_fewer_than_200_lines() -> None:
     lines = [line for file in FOLDER.glob("*.py") for line in file.read_text().splitlines()]
-    assert len([line for line in lines if line.strip()]) < 150
+    assert len([line for line in lines if line.strip()]) < 200
 
 
 def test_the_code_shown_is_the_code_that_runs() -> None:
     sources = [file.read_text() for file in (*FOLDER.glob("*.py"), ROOT / "tests/providers/subjects.py")]
     shown = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(shown) == 3
+    assert len(shown) == 4
     for excerpt in shown:
         assert any(excerpt in source for source in sources), excerpt
 
