@@ -270,3 +270,14 @@ def test_a_wrong_message_is_refused_by_its_place(message: Any, param: str) -> No
 
 def test_no_messages_are_refused() -> None:
     assert refused().param == "messages"
+
+
+def test_what_a_tool_has_shown_behind_its_result_is_noted_for_a_model_that_sees_nothing() -> None:
+    """Other dialects put it into a user's message there, which nobody could take back."""
+    image = {"type": "image_url", "image_url": {"url": PNG}}
+    shown = user([{"type": "text", "text": "Returned:"}, image])
+    found = sent(user("hi"), calls("c"), result("c"), shown, info=BLIND)
+    assert found[-1] == user("Returned:\n(An image was here, which this model cannot see.)")
+    seen = sent(user("hi"), calls("c"), result("c"), shown)[-1]
+    assert seen["images"]
+    refused(user("hi"), shown, info=BLIND)
