@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from middleware._asgi import ASGIApp, Receive, Scope, Send
 from middleware._reject import dialect_of, sse_error
-from middleware._state import COMPLETION, REQUEST_ID, Completion
+from middleware._state import ANSWERED, COMPLETION, REQUEST_ID, Completion
 from providers.base import ChatReply, RawReply
 from providers.errors import ProviderError
 from providers.types import MAX_MODEL_NAME, Usage
@@ -35,6 +36,7 @@ class SettleMiddleware:
             await self.app(scope, receive, send)
             return
         state = scope["state"]
+        state[ANSWERED] = partial(_is_answered, state)
         try:
             await self.app(scope, receive, send)
         except ProviderError as error:
@@ -52,6 +54,11 @@ class SettleMiddleware:
             if reply is not None:
                 record(state.get(COMPLETION), reply)
                 await reply.aclose()
+
+
+def _is_answered(state: dict[str, Any]) -> bool:
+    reply: ChatReply | RawReply | None = state.get(REPLY)
+    return reply is not None and reply.done
 
 
 def note_error(state: dict[str, Any], error: ProviderError) -> None:

@@ -11,6 +11,7 @@ middleware works when the others are not installed.
 | ``gateway.savings`` | ``list[Saving]`` | rewriting middlewares | telemetry |
 | ``gateway.defaulted`` | ``set[str]`` | limits: body fields the gateway set, not the client | application |
 | ``gateway.completion`` | :class:`Completion` | application | telemetry |
+| ``gateway.answered`` | ``() -> bool`` | application: all that was asked for is given out | disconnect |
 | ``gateway.aborted`` | ``_watch.Aborted`` | disconnect | telemetry |
 """
 
@@ -25,6 +26,7 @@ BODY = "gateway.body"
 SAVINGS = "gateway.savings"
 DEFAULTED = "gateway.defaulted"
 COMPLETION = "gateway.completion"
+ANSWERED = "gateway.answered"
 ABORTED = "gateway.aborted"
 
 

@@ -10,9 +10,11 @@ After ``watch_after`` seconds exactly one ``receive()`` is open on the server at
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Literal
 
 from ._asgi import Message, Receive, Send
+from ._state import ANSWERED
 
 Aborted = Literal["client_disconnect", "deadline", "write_timeout", "shutdown"]
 
@@ -29,6 +31,7 @@ class Watch:
         "_loop",
         "_receive",
         "_send",
+        "_state",
         "_task",
         "_timer",
         "_waits_itself",
@@ -47,6 +50,7 @@ class Watch:
         task: asyncio.Task[Any],
         receive: Receive,
         send: Send,
+        state: dict[str, Any],
         deadline: float,
         write_timeout: float,
         watch_after: float,
@@ -56,6 +60,7 @@ class Watch:
         self._task = task
         self._receive = receive
         self._send = send
+        self._state = state
         self._deadline_at = now + deadline
         self._write_timeout = write_timeout
         self._timer: asyncio.TimerHandle | None = loop.call_at(now + watch_after, self._tick)
@@ -92,7 +97,7 @@ class Watch:
                 self._asking = False
             if message["type"] == "http.request":
                 self._body_read = not message.get("more_body", False)
-            elif not self.complete:
+            elif not self._has_all():
                 # Found by the application itself, which is told so: no need to cancel it as well.
                 self.aborted = self.aborted or "client_disconnect"
         if self._watching:
@@ -121,8 +126,9 @@ class Watch:
             await self._send(message)
         except OSError:
             # How a server with ASGI's HTTP spec 2.4 says that the client has gone.
-            self.aborted = self.aborted or "client_disconnect"
-            raise
+            if message.get("body") or not self._was_answered():
+                self.aborted = self.aborted or "client_disconnect"
+                raise
         finally:
             self._writing = 0.0
 
@@ -152,12 +158,22 @@ class Watch:
             self._body_read = not message.get("more_body", False)
             if self._body_read:
                 self._listen()
-        elif message["type"] == "http.disconnect" and not self.complete:
+        elif message["type"] == "http.disconnect" and not self._has_all():
             if self._waits_itself:
                 self.aborted = self.aborted or "client_disconnect"
             else:
                 self.abort("client_disconnect")
         return message
+
+    def _has_all(self) -> bool:
+        """Whether the client, who has gone, has all of the answer. Clients of event streams leave at the last
+        event, and do not wait for the end of the body behind it (Codex, at ``response.completed``)."""
+        self.complete = self.complete or (not self._writing and self._was_answered())
+        return self.complete
+
+    def _was_answered(self) -> bool:
+        answered: Callable[[], bool] | None = self._state.get(ANSWERED)
+        return answered is not None and self.start is not None and answered()
 
     def _tick(self) -> None:
         """Look at the clock; the next look is when the earliest bound could be passed."""

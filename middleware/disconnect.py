@@ -1,6 +1,7 @@
 """Stop working when nobody waits for the answer: client gone, deadline passed, reader stuck.
 
-Reads:   ``receive()`` on the application's behalf, once it has read the body itself
+Reads:   ``receive()`` on the application's behalf, once it has read the body itself;
+         ``state["gateway.answered"]``: a client that leaves when it has everything has not left early
 Writes:  ``state["gateway.aborted"]``; the 504 or the stream's last event when the deadline passes
 Streams: passed through message by message, never buffered
 Limits:  asyncio servers only. A client that sends stray bytes after its request hides its departure
@@ -93,7 +94,7 @@ class DisconnectMiddleware:
             await asyncio.create_task(self(scope, receive, send))
             return
         scope, state = with_state(scope)
-        watch = Watch(task, receive, send, self._deadline, self._write_timeout, self._watch_after)
+        watch = Watch(task, receive, send, state, self._deadline, self._write_timeout, self._watch_after)
         cancels = task.cancelling()
         self._in_flight.add(watch)
         try:

@@ -60,6 +60,12 @@ class ChatReply(Protocol):
     def finish_reason(self) -> str | None: ...
 
     @property
+    def done(self) -> bool:
+        """True once the last event of the stream has been given out: whoever leaves now has all of it, and
+        many clients do."""
+        ...
+
+    @property
     def first_token_at(self) -> float | None:
         """``time.perf_counter()`` at the first content (text, thinking or tool call); None before."""
         ...
@@ -130,6 +136,11 @@ class RawReply(Protocol):
     @property
     def first_token_at(self) -> float | None:
         """See :class:`ChatReply`."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """As :attr:`ChatReply.done`."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:

@@ -136,6 +136,11 @@ class StreamedReply:
         return self._translator.finish_reason
 
     @property
+    def done(self) -> bool:
+        """See :class:`~providers.base.ChatReply`."""
+        return self._translator.done
+
+    @property
     def first_token_at(self) -> float | None:
         return self._translator.first_token_at
 

@@ -68,6 +68,11 @@ class MessagesReply:
     def first_token_at(self) -> float | None:
         return self._tap.first_token_at
 
+    @property
+    def done(self) -> bool:
+        """See :class:`~providers.base.RawReply`."""
+        return self._tap.ended and self._tap.error is None
+
     async def start(self) -> None:
         """Wait for the first event that says something, or for the whole body. Raises ``ProviderError`` for
         an ``error`` in place of an answer: nothing has been said yet, so it can have its own status."""

@@ -58,6 +58,11 @@ class WholeReply:
         self.finish_reason: str | None = None
         self.first_token_at: float | None = None
 
+    @property
+    def done(self) -> bool:
+        """See :class:`~providers.base.ChatReply`."""
+        return self._answer is not None
+
     async def start(self) -> None:
         """Wait for the beginning of the answer; as a rule it is all of it. Raises ``ProviderError``."""
         while self.first_token_at is None:

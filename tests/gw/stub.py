@@ -31,6 +31,7 @@ class StubReply:
     upstream_request_id: str | None = None
     finish_reason: str | None = "stop"
     first_token_at: float | None = None
+    done = False
 
     def __init__(self, model: str, message: dict[str, Any]) -> None:
         self.model = model
