@@ -142,8 +142,21 @@ JSON = st.recursive(
         st.lists(inner, max_size=4)
         | st.dictionaries(
             st.sampled_from(
-                "messages input system instructions role content text type message prompt_cache_key metadata "
-                "user_id session_id".split()
+                [
+                    "messages",
+                    "input",
+                    "system",
+                    "instructions",
+                    "role",
+                    "content",
+                    "text",
+                    "type",
+                    "message",
+                    "prompt_cache_key",
+                    "metadata",
+                    "user_id",
+                    "session_id",
+                ]
             ),
             inner,
             max_size=5,
