@@ -83,6 +83,7 @@ class Upstreams:
                 # https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html
                 prefix="anthropic." if cloud.name == "bedrock" else "",
                 default_max_tokens=settings.limits.default_max_tokens,
+                thinking_store=thinking,
             )
 
     @property

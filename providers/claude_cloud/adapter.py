@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import httpx2
@@ -26,8 +27,10 @@ from ..anthropic.reply import AnthropicReply
 from ..errors import BadRequest
 from ..http import HttpClient, Timeouts
 from ..http.httpx_transport import EngineTransport
+from ..thinking.ledger import ThinkingLedger
+from ..thinking.stores import ThinkingStore
 from ..translate.anthropic_errors import from_response
-from ..translate.chat_anthropic import Options, to_anthropic
+from ..translate.chat_anthropic import AnthropicRequest, Options, to_anthropic
 from ..types import ChatCall, MessagesCall, ModelInfo
 from .source import SdkSource, provider_error
 
@@ -78,8 +81,10 @@ class ClaudeCloudProvider:
         models: Sequence[str] = (),
         prefix: str = "",
         default_max_tokens: int = 1_200,
+        thinking_store: ThinkingStore | None = None,
     ) -> None:
         self.name = name
+        self._ledger = ThinkingLedger(thinking_store)
         self._client = client
         self._table = ModelTable()
         self._options = Options(default_max_tokens=default_max_tokens)
@@ -88,11 +93,15 @@ class ClaudeCloudProvider:
     async def chat(self, call: ChatCall) -> AnthropicReply:
         """See :class:`~providers.base.Provider`."""
         info, defaulted = self._info(call.model), call.max_tokens_defaulted
-        request = to_anthropic(
-            call.body, model=call.model, info=info, max_tokens_defaulted=defaulted, options=self._options
+        translate = partial(
+            to_anthropic,
+            call.body,
+            model=call.model,
+            info=info,
+            max_tokens_defaulted=defaulted,
+            options=self._options,
         )
-        request.encode()  # refuses what JSON cannot carry, before the SDK meets it
-        source = await self._post("/v1/messages", request.body)
+        call, request, source = await self._ledger.ask(call, info, translate, self._send)
         request_id = source.header(b"request-id")
         reply = AnthropicReply(
             source,
@@ -143,6 +152,10 @@ class ClaudeCloudProvider:
         if not isinstance(body, dict):
             raise BadRequest("The request body must be a JSON object.", provider=self.name)
         return body
+
+    async def _send(self, request: AnthropicRequest) -> SdkSource:
+        request.encode()  # refuses what JSON cannot carry, before the SDK meets it
+        return await self._post("/v1/messages", request.body)
 
     async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] = {}) -> SdkSource:
         """The SDK's own way of sending, except that it leaves the answer unread."""
