@@ -12,17 +12,17 @@ from typing import Any
 
 import orjson
 
-from ..anthropic.models import ModelTable
+from ..anthropic.models import FEATURES, ModelTable
 from ..anthropic.passthrough import MessagesReply
 from ..anthropic.reply import AnthropicReply
-from ..base import Feature
 from ..errors import BadRequest
 from ..http.types import Header
 from ..translate.chat_anthropic import to_anthropic
 from ..types import ChatCall, MessagesCall, ModelInfo
 from .events import events, sse
 from .models import MODELS
-from .replies import Plan, Planner
+from .prefix import count_tokens
+from .replies import Plan, Planner, fingerprint
 
 #: Seconds between two events of a stream: about the pace of a real model, quick enough for a demo.
 PACE = 0.02
@@ -32,9 +32,7 @@ class SimulatedProvider:
     """See :class:`~providers.base.Provider`. ``pace`` is in seconds per event; 0 answers at once."""
 
     name = "simulated"
-    features: frozenset[Feature] = frozenset(
-        ("tools", "forced_tools", "images", "documents", "schema", "json_object", "thinking", "messages")
-    )
+    features = FEATURES
 
     def __init__(self, *, pace: float = PACE) -> None:
         self._pace = pace
@@ -67,15 +65,18 @@ class SimulatedProvider:
         """See :class:`~providers.base.SpeaksMessages`. Raises ``BadRequest`` for a body that is no
         Messages request; it is not as strict as the API itself."""
         try:
-            request = orjson.loads(call.body)
-            plan = self._planner.plan({**request, "model": call.model})
+            request = {**orjson.loads(call.body), "model": call.model}
+            if call.endpoint == "count_tokens":
+                response = _whole({"input_tokens": count_tokens(request)}, f"req_sim_{fingerprint(request)}")
+            else:
+                plan = self._planner.plan(request)
+                streaming = request.get("stream") is True
+                response = (
+                    _stream(plan, self._pace) if streaming else _whole(plan.message(), _request_id(plan))
+                )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BadRequest("The request is not a Messages request.", provider=self.name) from error
-        if request.get("stream") is True:
-            response = _stream(plan, self._pace)
-        else:
-            response = _Response(b"application/json", [orjson.dumps(plan.message())], 0, _request_id(plan))
-        reply = MessagesReply(response, provider=self.name, model=call.model)
+        reply = MessagesReply(response, provider=self.name, model=call.model, endpoint=call.endpoint)
         await reply.start()
         return reply
 
@@ -99,6 +100,10 @@ def _stream(plan: Plan, pace: float) -> _Response:
     frames = [sse(event) for event in events(plan)]
     pieces = frames if pace else [b"".join(frames)]
     return _Response(b"text/event-stream", pieces, pace, _request_id(plan))
+
+
+def _whole(body: dict[str, Any], request_id: str) -> _Response:
+    return _Response(b"application/json", [orjson.dumps(body)], 0, request_id)
 
 
 class _Response:

@@ -57,6 +57,11 @@ def estimate_tokens(size: int) -> int:
     return (size + 3) // 4
 
 
+def count_tokens(request: Json) -> int:
+    """The input tokens of ``request``, cached or not. Raises ``KeyError`` without ``messages``."""
+    return max(estimate_tokens(sum(len(data) for data, _ in _segments(request, request["messages"]))), 1)
+
+
 def sign(request: Json, messages: Sequence[Json], thinking: str) -> str:
     """The signature of a thinking block that answers ``messages``."""
     digest = _prefix_digest(request, messages) + hashlib.sha256(thinking.encode()).digest()[:8]

@@ -87,7 +87,27 @@ async def test_the_messages_dialect_is_spoken_too(stream: bool) -> None:
     assert reply.usage.output_tokens > 0
 
 
+async def test_what_is_counted_is_what_an_answer_reports() -> None:
+    body: dict[str, Any] = {
+        "system": "Be brief.",
+        "tools": [],
+        "messages": [{"role": "user", "content": "hello"}],
+    }
+    counts = []
+    for text in ("hello", "hello", "hello there, how are you?"):
+        body["messages"][0]["content"] = text
+        raw = json.dumps(body).encode()
+        reply = await provider().messages(MessagesCall(raw, "claude-opus-5", endpoint="count_tokens"))
+        counts.append(json.loads(b"".join([piece async for piece in reply.chunks()]))["input_tokens"])
+        assert reply.usage.input_tokens == 0
+        full = json.dumps({**body, "max_tokens": 9}).encode()
+        answer = await provider().messages(MessagesCall(full, "claude-opus-5"))
+        assert answer.usage.input_tokens == counts[-1]
+    assert counts[0] == counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("endpoint", ["messages", "count_tokens"])
 @pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b'{"messages": 3}'])
-async def test_a_body_that_is_no_messages_request_is_a_bad_request(body: bytes) -> None:
+async def test_a_body_that_is_no_messages_request_is_a_bad_request(body: bytes, endpoint: Any) -> None:
     with pytest.raises(BadRequest):
-        await provider().messages(MessagesCall(body, "claude-opus-5"))
+        await provider().messages(MessagesCall(body, "claude-opus-5", endpoint=endpoint))
