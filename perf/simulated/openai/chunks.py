@@ -16,13 +16,15 @@ from .models import OpenAIModel
 
 Json = Mapping[str, Any]
 
-_FINISH = {
+FINISH = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+#: What the caller gives to a tool, by its type.
+_GIVEN = {"function": "arguments", "custom": "input"}
 #: 2026-11-23T12:00:00Z: nothing here looks at a clock, so the same request gets the same bytes.
 _CREATED = 1_795_435_200
 _DONE = b"data: [DONE]\n\n"
@@ -32,16 +34,16 @@ _PADDING = "KyMFtWqR8sZx1vJdLhGb"
 
 def completion(plan: Plan, request: Json, usage: Json) -> dict[str, Any]:
     """The answer in one piece."""
-    message: dict[str, Any] = {"role": "assistant", "content": _joined(plan, "text"), "refusal": None}
-    if reasoning := _joined(plan, "thinking"):
+    message: dict[str, Any] = {"role": "assistant", "content": joined(plan, "text"), "refusal": None}
+    if reasoning := joined(plan, "thinking"):
         message["reasoning_content"] = reasoning
-    if calls := [_call(block) for block in plan.content if block["type"] == "tool_use"]:
+    if calls := [_call(block, request) for block in plan.content if block["type"] == "tool_use"]:
         message["tool_calls"] = calls
     message["annotations"] = []
-    finish = _FINISH.get(plan.stop_reason, plan.stop_reason)
+    finish = FINISH.get(plan.stop_reason, plan.stop_reason)
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return {
-        **_head(plan, "chat.completion"),
+        **head_of(plan, "chat.completion"),
         "choices": [{**choice, "index": index} for index in range(request.get("n") or 1)],
         "usage": usage,
         "service_tier": "default",
@@ -51,27 +53,33 @@ def completion(plan: Plan, request: Json, usage: Json) -> dict[str, Any]:
 
 def frames(plan: Plan, request: Json, model: OpenAIModel, usage: Json, *, per_delta: int) -> list[bytes]:
     """The events of the stream, the last one ``[DONE]``; a delta carries ``per_delta`` pieces."""
+    head = head_of(plan, "chat.completion.chunk") | {
+        "service_tier": "default",
+        "system_fingerprint": "fp_simulated",
+    }
+    chunks = [
+        {**head, "choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]}
+        for index in range(request.get("n") or 1)
+        for delta, finish in _deltas(plan, request, per_delta)
+    ]
+    return framed(chunks, {**head, "choices": [], "usage": usage}, request, model)
+
+
+def framed(objects: list[dict[str, Any]], last: Json, request: Json, model: OpenAIModel) -> list[bytes]:
+    """``objects`` as events, as the server of ``model`` writes them, ``last`` the one with the usage."""
     options = request.get("stream_options") or {}
     with_usage = options.get("include_usage") is True and "no-usage" not in model.quirks
     # Servers of other makes do not pad.
     padded = options.get("include_obfuscation") is not False and not model.quirks
-    head = _head(plan, "chat.completion.chunk") | {
-        "service_tier": "default",
-        "system_fingerprint": "fp_simulated",
-    }
     written: list[bytes] = []
-    for index in range(request.get("n") or 1):
-        for delta, finish in _deltas(plan, per_delta):
-            choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-            chunk = {**head, "choices": [choice]}
-            if with_usage:
-                chunk["usage"] = None
-            if padded:
-                chunk["obfuscation"] = _PADDING[: (len(written) * 7) % len(_PADDING)]
-            written.append(_sse(chunk, model))
+    for chunk in objects:
+        if with_usage:
+            chunk["usage"] = None
+        if padded:
+            chunk["obfuscation"] = _PADDING[: (len(written) * 7) % len(_PADDING)]
+        written.append(_sse(chunk, model))
     if with_usage:
-        chunk = {**head, "choices": [], "usage": usage}
-        written.append(_sse({**chunk, "obfuscation": ""} if padded else chunk, model))
+        written.append(_sse({**last, "obfuscation": ""} if padded else last, model))
     if "comments" in model.quirks:
         written = [_COMMENT + frame if index % 3 == 0 else frame for index, frame in enumerate(written)]
     if "no-done" not in model.quirks:
@@ -81,46 +89,54 @@ def frames(plan: Plan, request: Json, model: OpenAIModel, usage: Json, *, per_de
     return written
 
 
-def _head(plan: Plan, kind: str) -> dict[str, Any]:
-    completion_id = "chatcmpl-" + plan.id.removeprefix("msg_")
+def head_of(plan: Plan, kind: str, prefix: str = "chatcmpl-") -> dict[str, Any]:
+    """What every object of the answer begins with."""
+    completion_id = prefix + plan.id.removeprefix("msg_")
     return {"id": completion_id, "object": kind, "created": _CREATED, "model": plan.model}
 
 
-def _deltas(plan: Plan, per_delta: int) -> Iterator[tuple[dict[str, Any], str | None]]:
+def _deltas(plan: Plan, request: Json, per_delta: int) -> Iterator[tuple[dict[str, Any], str | None]]:
     yield {"role": "assistant", "content": "", "refusal": None}, None
     calls = 0
     for block in plan.content:
         match block["type"]:
             case "text":
-                yield from (({"content": part}, None) for part in _group(block["text"], per_delta))
+                yield from (({"content": part}, None) for part in group(block["text"], per_delta))
             case "thinking":
                 yield from (
-                    ({"reasoning_content": part}, None) for part in _group(block["thinking"], per_delta)
+                    ({"reasoning_content": part}, None) for part in group(block["thinking"], per_delta)
                 )
             case "tool_use":
-                call = _call(block)
-                opening = {**call, "function": {**call["function"], "arguments": ""}}
+                call = _call(block, request)
+                kind, given = call["type"], _GIVEN[call["type"]]
+                opening = {**call, kind: {**call[kind], given: ""}}
                 yield {"tool_calls": [{"index": calls, **opening}]}, None
-                for part in _group(call["function"]["arguments"], per_delta):
-                    yield {"tool_calls": [{"index": calls, "function": {"arguments": part}}]}, None
+                for part in group(call[kind][given], per_delta):
+                    yield {"tool_calls": [{"index": calls, kind: {given: part}}]}, None
                 calls += 1
-    yield {}, _FINISH.get(plan.stop_reason, plan.stop_reason)
+    yield {}, FINISH.get(plan.stop_reason, plan.stop_reason)
 
 
-def _call(block: Json) -> dict[str, Any]:
+def _call(block: Json, request: Json) -> dict[str, Any]:
+    call_id = str(block["id"]).replace("toolu_sim_", "call_", 1)
+    custom = (tool["custom"]["name"] for tool in request.get("tools") or () if tool["type"] == "custom")
+    if block["name"] in custom:
+        said = {"name": block["name"], "input": str(block["input"].get("input", ""))}
+        return {"id": call_id, "type": "custom", "custom": said}
     arguments = block.get("partial_json")
     if arguments is None:
         arguments = orjson.dumps(block["input"]).decode()
-    call_id = str(block["id"]).replace("toolu_sim_", "call_", 1)
     return {"id": call_id, "type": "function", "function": {"name": block["name"], "arguments": arguments}}
 
 
-def _joined(plan: Plan, kind: str) -> str | None:
+def joined(plan: Plan, kind: str) -> str | None:
+    """All that the blocks of that kind say; None without any."""
     said = [block[kind] for block in plan.content if block["type"] == kind]
     return "".join(said) if said else None
 
 
-def _group(text: str, size: int) -> list[str]:
+def group(text: str, size: int) -> list[str]:
+    """``text`` in pieces of so many tokens."""
     cut = pieces(text)
     return ["".join(cut[at : at + size]) for at in range(0, len(cut), size)]
 

@@ -22,6 +22,10 @@ Quirk = Literal[
     "nine-letter-ids",  # wants tool call ids of nine letters and digits, as Mistral
     "error-200",  # refuses with HTTP 200 and an error object, as OpenRouter after it has begun
     "json-stream",  # answers a stream with one JSON object
+    "functions-only",  # takes no custom tools, as vLLM
+    "functions-only-500",  # as llama.cpp, which says so with HTTP 500
+    "no-completions",  # has no endpoint for texts
+    "no-suffix",  # completes texts, but fills nothing in, as vLLM
 ]
 
 
@@ -37,6 +41,8 @@ class OpenAIModel:
     efforts: tuple[str, ...] = ()
     images: bool = True
     dimensions: int = 0
+    #: Completes texts, and cannot chat.
+    completes: bool = False
     #: Whether ``dimensions`` may be asked for.
     shortens: bool = False
     quirks: frozenset[str] = frozenset()
@@ -57,6 +63,14 @@ MODELS = {
         OpenAIModel("gpt-4o"),
         OpenAIModel("gpt-4", 1_687_882_411, context=8_192, max_output=8_192, images=False),
         OpenAIModel("gpt-5.1", 1_762_800_673, context=400_000, max_output=128_000, efforts=_ALL_EFFORTS),
+        OpenAIModel(
+            "gpt-3.5-turbo-instruct",
+            1_692_901_427,
+            context=4_096,
+            max_output=4_096,
+            images=False,
+            completes=True,
+        ),
         OpenAIModel("text-embedding-3-small", 1_705_948_997, context=8_191, dimensions=1_536, shortens=True),
         OpenAIModel("text-embedding-ada-002", 1_671_217_299, context=8_191, dimensions=1_536),
     )

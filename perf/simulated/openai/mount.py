@@ -14,11 +14,12 @@ from ..ledger import Received
 from ..program import REQUEST_ID, Action, Dialect, Program, Step, early_faults, make_plan, stream_answer
 from ..program import whole_answer as whole
 from ..scenario import PLAIN, Scenario, directive
-from . import embeddings
+from . import completions, embeddings
 from .chunks import completion, frames, usage_of
 from .models import MODELS, OpenAIModel, find
 from .refusal import OpenAIRefusal, missing, refusal_of, wrong_type
 from .strict import check_request
+from .strict_tools import check_tools
 from .translate import messages_request
 
 _JSON = b"application/json"
@@ -29,8 +30,13 @@ _MEMO_ENTRIES = 1024
 #: Seconds before a reset, so that the peer has read what was written: a reset may overtake data.
 _RESET_DELAY = 0.02
 _FAILED = "The server had an error processing your request. Sorry about that!"
+_NOT_A_CHAT = (
+    "This is not a chat model and thus not supported in the v1/chat/completions endpoint. Did you mean to "
+    "use v1/completions?"
+)
 _METHODS = {
     "/openai/v1/chat/completions": ("POST",),
+    "/openai/v1/completions": ("POST",),
     "/openai/v1/embeddings": ("POST",),
     "/openai/v1/models": ("GET",),
 }
@@ -95,6 +101,8 @@ class OpenAIMount:
         match path.removeprefix("/openai/v1").split("/")[1:]:
             case ["chat", "completions"]:
                 return self._chat(received, scenario)
+            case ["completions"]:
+                return self._complete(received, scenario)
             case ["embeddings"]:
                 request = _parse(received.raw)
                 found = orjson.dumps(embeddings.answer(request, _model(request)))
@@ -110,11 +118,11 @@ class OpenAIMount:
     def _chat(self, received: Received, scenario: Scenario | None) -> Program:
         request = _parse(received.raw)
         model = _model(request)
-        if model.dimensions:
-            what = "This is not a chat model and thus not supported in the v1/chat/completions endpoint."
-            raise OpenAIRefusal(what, param="model", status=404)
+        if model.dimensions or model.completes:
+            raise OpenAIRefusal(_NOT_A_CHAT, param="model", status=404)
         if self._strict and (scenario is None or scenario.strict):
             _check_quirks(request, model)
+            check_tools(request, model)
             try:
                 check_request(request, model)
             except OpenAIRefusal as refused:
@@ -136,6 +144,29 @@ class OpenAIMount:
             per_delta = 1 if scenario.tokens is not None else 3
             return stream_answer(scenario, frames(plan, request, model, usage, per_delta=per_delta), _DIALECT)
         return _whole(scenario, completion(plan, request, usage))
+
+    def _complete(self, received: Received, scenario: Scenario | None) -> Program:
+        request = _parse(received.raw)
+        model = _model(request)
+        completions.check_model(model)
+        if self._strict and (scenario is None or scenario.strict):
+            _check_quirks(request, model)
+            completions.check_request(request, model)
+        try:
+            asked = completions.messages_request(request, model)
+            scenario = scenario or directive(last_user_text(asked)) or PLAIN
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            raise OpenAIRefusal(f"simulation: {error!r}") from None
+        if scenario.status >= 400:
+            return scripted_error(scenario)
+        _check_size(received, model)
+        plan = make_plan(Planner(), asked, replace(scenario, usage=None))
+        usage = usage_of(plan, scenario.usage or {}, completions.choice_count(request))
+        if request.get("stream") is True:
+            per_delta = 1 if scenario.tokens is not None else 3
+            written = completions.frames(plan, request, model, usage, per_delta=per_delta)
+            return stream_answer(scenario, written, _DIALECT)
+        return _whole(scenario, completions.completion(plan, request, usage))
 
 
 def refuse(refusal: OpenAIRefusal, scenario: Scenario | None = None, *, status: int | None = None) -> Program:

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from .models import OpenAIModel
 from .refusal import OpenAIRefusal, invalid, missing, unknown, wrong_type, wrong_value
+from .strict_fields import Checker, flag, integer, mapping, number, one_of, stop, stream_options, text
 from .strict_messages import check_messages
 
 Json = dict[str, Any]
-Checker = Callable[[Any, str, OpenAIModel], None]
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -47,78 +46,9 @@ def check_request(request: Any, model: OpenAIModel) -> None:
         )
 
 
-def _text(value: Any, param: str, _: OpenAIModel) -> None:
-    if not isinstance(value, str):
-        raise wrong_type(param, "a string", value)
-
-
-def _flag(value: Any, param: str, _: OpenAIModel) -> None:
-    if not isinstance(value, bool):
-        raise wrong_type(param, "a boolean", value)
-
-
-def _object(value: Any, param: str, _: OpenAIModel) -> None:
-    if not isinstance(value, dict):
-        raise wrong_type(param, "an object", value)
-
-
-def _integer(low: int, high: int | None = None) -> Checker:
-    def check(value: Any, param: str, _: OpenAIModel) -> None:
-        if type(value) is not int:
-            raise wrong_type(param, "an integer", value)
-        if value < low:
-            what = f"integer below minimum value. Expected a value >= {low}, but got {value} instead."
-            raise invalid(param, what, "integer_below_min_value")
-        if high is not None and value > high:
-            what = f"integer above maximum value. Expected a value <= {high}, but got {value} instead."
-            raise invalid(param, what, "integer_above_max_value")
-
-    return check
-
-
-def _number(low: float, high: float) -> Checker:
-    def check(value: Any, param: str, _: OpenAIModel) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise wrong_type(param, "a decimal", value)
-        if not low <= value <= high:
-            bound = f"below minimum value. Expected a value >= {low:g}"
-            if value > high:
-                bound = f"above maximum value. Expected a value <= {high:g}"
-            raise invalid(param, f"decimal {bound}, but got {value} instead.")
-
-    return check
-
-
-def _one_of(*names: str) -> Checker:
-    def check(value: Any, param: str, model: OpenAIModel) -> None:
-        if value is None:
-            raise missing(param)
-        _text(value, param, model)
-        if value not in names:
-            raise wrong_value(param, value, names)
-
-    return check
-
-
-def _stop(value: Any, param: str, _: OpenAIModel) -> None:
-    given = [value] if isinstance(value, str) else value
-    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
-        raise wrong_type(param, "a string or an array of strings", value)
-    if not 1 <= len(given) <= 4:
-        raise invalid(param, f"array too long. Expected an array with at most 4 items, but got {len(given)}.")
-
-
-def _stream_options(value: Any, param: str, model: OpenAIModel) -> None:
-    _object(value, param, model)
-    for name, item in value.items():
-        if name not in ("include_usage", "include_obfuscation"):
-            raise unknown(f"{param}.{name}")
-        _flag(item, f"{param}.{name}", model)
-
-
 def _response_format(value: Any, param: str, model: OpenAIModel) -> None:
-    _object(value, param, model)
-    _one_of("json_object", "json_schema", "text")(value.get("type"), f"{param}.type", model)
+    mapping(value, param, model)
+    one_of("json_object", "json_schema", "text")(value.get("type"), f"{param}.type", model)
     if value["type"] != "json_schema":
         return
     shape = value.get("json_schema")
@@ -144,15 +74,15 @@ def _tools(value: Any, param: str, model: OpenAIModel) -> None:
         )
     for index, tool in enumerate(value):
         at = f"{param}[{index}]"
-        _object(tool, at, model)
-        _one_of("function", "custom")(tool.get("type"), f"{at}.type", model)
+        mapping(tool, at, model)
+        one_of("function", "custom")(tool.get("type"), f"{at}.type", model)
         kind = tool["type"]
         for name in tool:
             if name not in ("type", kind):
                 raise unknown(f"{at}.{name}")
         if kind not in tool:
             raise missing(f"{at}.{kind}")
-        _object(tool[kind], f"{at}.{kind}", model)
+        mapping(tool[kind], f"{at}.{kind}", model)
         _check_tool(tool[kind], f"{at}.{kind}", model)
 
 
@@ -163,14 +93,14 @@ def _check_tool(tool: Json, at: str, model: OpenAIModel) -> None:
             raise unknown(f"{at}.{name}")
     if "name" not in tool:
         raise missing(f"{at}.name")
-    _text(tool["name"], f"{at}.name", model)
+    text(tool["name"], f"{at}.name", model)
     if not _NAME.fullmatch(tool["name"]):
         what = "string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
         raise invalid(f"{at}.name", what)
     if len(tool["name"]) > 64:
         raise invalid(f"{at}.name", "string too long. Expected a string with maximum length 64.")
     if "parameters" in tool:
-        _object(tool["parameters"], f"{at}.parameters", model)
+        mapping(tool["parameters"], f"{at}.parameters", model)
         if tool["parameters"] and tool["parameters"].get("type") != "object":
             raise OpenAIRefusal(
                 f"Invalid schema for function '{tool['name']}': schema must be a JSON Schema of "
@@ -182,7 +112,7 @@ def _check_tool(tool: Json, at: str, model: OpenAIModel) -> None:
 
 def _tool_choice(value: Any, param: str, model: OpenAIModel) -> None:
     if isinstance(value, dict):
-        _one_of("function", "custom", "allowed_tools")(value.get("type"), f"{param}.type", model)
+        one_of("function", "custom", "allowed_tools")(value.get("type"), f"{param}.type", model)
         kind = value["type"]
         if not isinstance(value.get(kind), dict):
             raise missing(f"{param}.{kind}")
@@ -269,43 +199,43 @@ def _check_effort(value: str, model: OpenAIModel) -> None:
         )
 
 
-_LIMIT = _integer(1)
+_LIMIT = integer(1)
 _FIELDS: dict[str, Checker] = {
     "messages": check_messages,
-    "model": _text,
-    "audio": _object,
-    "frequency_penalty": _number(-2, 2),
+    "model": text,
+    "audio": mapping,
+    "frequency_penalty": number(-2, 2),
     "function_call": lambda *_: None,
     "functions": lambda *_: None,
-    "logit_bias": _object,
-    "logprobs": _flag,
+    "logit_bias": mapping,
+    "logprobs": flag,
     "max_completion_tokens": _LIMIT,
     "max_tokens": _LIMIT,
-    "metadata": _object,
+    "metadata": mapping,
     "modalities": lambda *_: None,
-    "moderation": _object,
-    "n": _integer(1, 128),
-    "parallel_tool_calls": _flag,
-    "prediction": _object,
-    "presence_penalty": _number(-2, 2),
-    "prompt_cache_key": _text,
-    "prompt_cache_options": _object,
-    "prompt_cache_retention": _one_of("in_memory", "24h"),
-    "reasoning_effort": _one_of(*_EFFORTS),
+    "moderation": mapping,
+    "n": integer(1, 128),
+    "parallel_tool_calls": flag,
+    "prediction": mapping,
+    "presence_penalty": number(-2, 2),
+    "prompt_cache_key": text,
+    "prompt_cache_options": mapping,
+    "prompt_cache_retention": one_of("in_memory", "24h"),
+    "reasoning_effort": one_of(*_EFFORTS),
     "response_format": _response_format,
-    "safety_identifier": _text,
-    "seed": _integer(-(2**63), 2**63 - 1),
-    "service_tier": _one_of("auto", "default", "flex", "scale", "priority", "fast"),
-    "stop": _stop,
-    "store": _flag,
-    "stream": _flag,
-    "stream_options": _stream_options,
-    "temperature": _number(0, 2),
+    "safety_identifier": text,
+    "seed": integer(-(2**63), 2**63 - 1),
+    "service_tier": one_of("auto", "default", "flex", "scale", "priority", "fast"),
+    "stop": stop,
+    "store": flag,
+    "stream": flag,
+    "stream_options": stream_options,
+    "temperature": number(0, 2),
     "tool_choice": _tool_choice,
     "tools": _tools,
-    "top_logprobs": _integer(0, 20),
-    "top_p": _number(0, 1),
-    "user": _text,
-    "verbosity": _one_of("low", "medium", "high"),
-    "web_search_options": _object,
+    "top_logprobs": integer(0, 20),
+    "top_p": number(0, 1),
+    "user": text,
+    "verbosity": one_of("low", "medium", "high"),
+    "web_search_options": mapping,
 }
