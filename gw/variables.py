@@ -179,7 +179,13 @@ VARIABLES: tuple[Variable, ...] = (
     _v("Routing", "CASCADE_MIN_RESPONSE_LENGTH", "100", "shorter answers escalate", feature=_CASCADE),
     _v("Routing", "CASCADE_LOG_OUTCOMES", "1", "keep outcomes", feature=_CASCADE),
     _v("Routing", "CASCADE_TIMEOUT_SECONDS", "60", "time for the cheap attempt", feature=_CASCADE),
-    _v("State", "REDIS_URL", None, "share limits and cache", secret=True, feature="Redis"),
+    _v(
+        "State",
+        "REDIS_URL",
+        None,
+        "share Claude's thinking between workers and replicas (later limits and cache, too)",
+        secret=True,
+    ),
     _v("State", "DATABASE_URL", None, "PostgreSQL for usage", secret=True, feature="usage ledger"),
     _v("State", "ENABLE_MULTI_PROJECT", "0", "projects with keys of their own", feature="projects"),
 )

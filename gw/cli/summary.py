@@ -44,6 +44,20 @@ def summary(settings: Settings, environ: dict[str, str]) -> str:
             f"{limits.default_max_tokens:,} output tokens by default",
         )
     )
+    lines.append(
+        _on("keep-alive", f"streams are silent for {server.keep_alive:g} s at most")
+        if server.keep_alive
+        else _off("keep-alive", "SSE_KEEPALIVE_SECONDS=0")
+    )
+    lines.append(
+        _on("cors", ", ".join(server.cors_origins))
+        if server.cors_origins
+        else _off("cors", "CORS_ORIGINS is not set: web pages of other origins may not call")
+    )
+    if settings.simulated or claude.api_key is not None or settings.clouds:
+        lines.append(
+            _on("thinking", f"what Claude thought is kept for clients that drop it, {_kept(settings)}")
+        )
     if not server.metrics:
         lines.append(_off("metrics", "PROMETHEUS_ENABLED=0"))
     elif keys.admin is None:
@@ -62,6 +76,12 @@ def _share(settings: Settings) -> str:
     if workers == 1:
         return "in this process"
     return f"in {workers} shares of {settings.limits.rpm / workers:g}, one for each worker"
+
+
+def _kept(settings: Settings) -> str:
+    if settings.state.redis_url is not None:
+        return "in Redis (REDIS_URL)"
+    return "in this process" if settings.server.workers == 1 else "by each worker: REDIS_URL is not set"
 
 
 def _local(local: Local) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from blacksheep import Request, Response
 
-from middleware._state import COMPLETION, DEFAULTED, Completion
+from middleware._asgi import Scope
+from middleware._session import session_of
+from middleware._state import BODY, COMPLETION, DEFAULTED, PRINCIPAL, Completion, Principal
 from providers.base import ChatReply
 from providers.errors import BadRequest
 from providers.types import ChatCall, NewWriter
 
 from ..dispatch import Target
 from ..settle import REPLY, presentable
-from ._http import SSE_HEADERS, EventStream, Headers, json_response, state_of, target_headers
+from ._http import SSE_HEADERS, EventStream, Headers, json_response, scope_of, state_of, target_headers
 
 #: Dialects → their names for what bounds an answer, which the limits layer may have filled in.
 _BOUNDS = frozenset({"max_tokens", "max_output_tokens"})
@@ -37,8 +40,16 @@ def call_of(
     request: Request, target: Target, body: Mapping[str, Any], writer: NewWriter | None = None
 ) -> ChatCall:
     """The chat ``body`` as ``target`` is asked it; the answer comes in the dialect of ``writer``."""
-    defaulted = not _BOUNDS.isdisjoint(state_of(request).get(DEFAULTED, ()))
-    return ChatCall(body, target.model, target.requested, defaulted, writer)
+    scope = scope_of(request)
+    defaulted = not _BOUNDS.isdisjoint(scope["state"].get(DEFAULTED, ()))
+    session = partial(_session, scope)  # looked into only when something is kept for a session
+    return ChatCall(body, target.model, target.requested, defaulted, writer, session)
+
+
+def _session(scope: Scope) -> str:
+    state = scope["state"]
+    principal: Principal | None = state.get(PRINCIPAL)
+    return session_of(scope, state[BODY].json(), "" if principal is None else principal.key_id)
 
 
 async def ask(

@@ -38,6 +38,7 @@ SECRETS = {
     "ANTHROPIC_API_KEY": "key-of-a-proxy-before-claude",
     "LOCAL_CF_ACCESS_CLIENT_ID": "access-client-id",
     "LOCAL_CF_ACCESS_CLIENT_SECRET": "access-client-secret",
+    "REDIS_URL": "redis://:redis-password@cache:6379/0",
     "OPENAI_COMPATIBLE_VLLM_API_KEY": "key-of-vllm",
     "BEDROCK_API_KEY": "ABSKQmVkcm9ja0FQSUtleS1",
 }

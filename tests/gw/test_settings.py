@@ -163,8 +163,8 @@ def test_a_fingerprint_never_holds_a_short_secret() -> None:
 
 
 def test_what_is_not_built_is_listed_with_what_the_operator_set() -> None:
-    listed = dict(unbuilt({"REDIS_URL": "redis://x"}))
-    assert listed["Redis"] == ["REDIS_URL"]
+    listed = dict(unbuilt({"DATABASE_URL": "postgres://x"}))
+    assert listed["usage ledger"] == ["DATABASE_URL"]
     assert listed["response cache"] == []
 
 
@@ -201,3 +201,36 @@ def test_the_largest_local_context_is_the_models_own_unless_it_is_set() -> None:
     assert load(KEY).local.max_context is None
     assert load({**KEY, "LOCAL_LLM_MAX_CONTEXT": "32768"}).local.max_context == 32_768
     assert "LOCAL_LLM_MAX_CONTEXT='much' is not valid" in problems(LOCAL_LLM_MAX_CONTEXT="much")
+
+
+def test_origins_are_read_as_browsers_write_them() -> None:
+    given = "https://Chat.Example.com/, http://localhost:3000,app://obsidian.md,http://[::1]:8000"
+    assert load({**KEY, "CORS_ORIGINS": given}).server.cors_origins == (
+        "https://chat.example.com",
+        "http://localhost:3000",
+        "app://obsidian.md",
+        "http://[::1]:8000",
+    )
+    assert load(KEY).server.cors_origins == ()
+
+
+def test_an_origin_that_no_browser_sends_is_named_with_what_to_write() -> None:
+    assert "would open this gateway to every page on the web" in problems(CORS_ORIGINS="*")
+    assert "without the scheme's own port" in problems(CORS_ORIGINS="https://chat.example.com:443")
+    for wrong in ("null", "chat.example.com", "https://chat.example.com/app", "https://*.example.com"):
+        assert f"CORS_ORIGINS={wrong!r} is not valid" in problems(CORS_ORIGINS=wrong)
+
+
+def test_keep_alives_can_be_switched_off_and_nothing_else_is_nothing() -> None:
+    assert load(KEY).server.keep_alive == 15
+    assert load({**KEY, "SSE_KEEPALIVE_SECONDS": "0"}).server.keep_alive == 0
+    assert "SSE_KEEPALIVE_SECONDS='-1' is not valid" in problems(SSE_KEEPALIVE_SECONDS="-1")
+    assert "must be a number of seconds above 0" in problems(DRAIN_TIMEOUT_SECONDS="0")
+
+
+def test_a_redis_that_is_none_is_named_without_its_password() -> None:
+    assert load({**KEY, "REDIS_URL": "rediss://:secret@cache:6379"}).state.redis_url is not None
+    assert "secret" not in repr(load({**KEY, "REDIS_URL": "redis://:secret@cache:6379"}))
+    told = problems(REDIS_URL="http://:secret@cache:6379")
+    assert "REDIS_URL='…' is not valid: it must be redis://" in told
+    assert "secret" not in told

@@ -58,6 +58,23 @@ def test_the_rate_limit_is_told_as_it_is_counted() -> None:
     assert shown.endswith("60 requests/minute per key, in 8 shares of 7.5, one for each worker")
 
 
+def test_keep_alives_and_cors_are_told_with_their_variables() -> None:
+    assert line("keep-alive").endswith("streams are silent for 15 s at most")
+    assert line("keep-alive", SSE_KEEPALIVE_SECONDS="0").endswith("SSE_KEEPALIVE_SECONDS=0")
+    assert "CORS_ORIGINS is not set" in line("cors")
+    shown = line("cors", CORS_ORIGINS="http://localhost:3000,app://obsidian.md")
+    assert shown.endswith("http://localhost:3000, app://obsidian.md")
+
+
+def test_it_says_where_thinking_is_kept_and_tells_no_password() -> None:
+    claude = {"ANTHROPIC_API_KEY": "sk-ant-0123456789"}
+    assert line("thinking", **claude).endswith("in this process")
+    assert line("thinking", **claude, WEB_CONCURRENCY="2").endswith("by each worker: REDIS_URL is not set")
+    shown = line("thinking", **claude, REDIS_URL="redis://:canary@cache:6379/0")
+    assert shown.endswith("in Redis (REDIS_URL)")
+    assert not [row for row in summary(load(KEY), {}).splitlines() if "thinking" in row]
+
+
 def test_the_help_shows_whole_defaults_within_a_terminals_width() -> None:
     for width in (80, 100):
         text = table(width)
