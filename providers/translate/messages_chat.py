@@ -62,14 +62,15 @@ def to_chat(body: Mapping[str, Any]) -> ChatRequest:
     messages = _check.array(body.get("messages"), "messages")
     if not messages:
         raise _check.invalid("messages", "`messages` is empty.")
-    answered = _last_answer(messages)
+    answered, asked = _last(messages, "assistant"), _last(messages, "user")
     for index, message in enumerate(messages):
-        turns.add(message, f"messages.{index}", past=index < answered)
+        turns.add(message, f"messages.{index}", past=index < answered, over=index < asked)
     turns.finish()
-    tools = read_tools(body, turns.known)
+    tools = read_tools(body, turns.known, turns.defined)
     choice, chosen = read_choice(body, tools)
     config = _object(body, "output_config")
-    effort, thinks = _read_effort(body, config)
+    asked_effort = config.get("effort") if turns.effort is None else turns.effort
+    effort, thinks = _read_effort(body, asked_effort)
 
     out: dict[str, Any] = {}
     if (model := body.get("model")) is not None:
@@ -91,15 +92,15 @@ def to_chat(body: Mapping[str, Any]) -> ChatRequest:
         out["response_format"] = shape
     lost = {"messages": turns.lost, "tool_choice": not chosen, "thinking": not thinks}
     unused = [*tools.dropped, *(f"output_config.{name}" for name in config if name not in _OUTPUT_CONFIG)]
-    if config.get("effort") is not None and config["effort"] not in params.EFFORTS:
+    if asked_effort is not None and asked_effort not in params.EFFORTS:
         unused.append("output_config.effort")
     return ChatRequest(out, params.dropped({**body, **dict.fromkeys(unused, True)}, _USED, lost))
 
 
-def _last_answer(messages: list[Any]) -> int:
-    """The index of the last message of an assistant; -1 without one."""
+def _last(messages: list[Any], role: str) -> int:
+    """The index of the last message of ``role``; -1 without one."""
     for index in range(len(messages) - 1, -1, -1):
-        if isinstance(message := messages[index], dict) and message.get("role") == "assistant":
+        if isinstance(message := messages[index], dict) and message.get("role") == role:
             return index
     return -1
 
@@ -157,12 +158,12 @@ def _read_sampling(body: Mapping[str, Any]) -> Block:
     return found
 
 
-def _read_effort(body: Mapping[str, Any], config: Block) -> tuple[str | None, bool]:
-    """``thinking`` and ``output_config.effort`` as ``reasoning_effort``; whether ``thinking`` was
+def _read_effort(body: Mapping[str, Any], asked: object) -> tuple[str | None, bool]:
+    """``thinking`` and the effort that is ``asked`` for as ``reasoning_effort``; whether ``thinking`` was
     understood."""
     thinking = _object(body, "thinking")
-    effort = config.get("effort")
-    if effort is not None and _check.text(effort, "output_config.effort") not in params.EFFORTS:
+    effort = None if asked is None else _check.text(asked, "output_config.effort")
+    if effort not in params.EFFORTS:
         effort = None  # a level of tomorrow
     if not thinking:
         return effort, True

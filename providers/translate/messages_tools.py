@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import _check
@@ -24,30 +24,34 @@ class ChatTools(NamedTuple):
     dropped: tuple[str, ...]
 
 
-def read_tools(body: Mapping[str, Any], known: Mapping[str, None]) -> ChatTools:
-    """The tools in ``tools``. Raises ``BadRequest``.
+def read_tools(
+    body: Mapping[str, Any], known: Mapping[str, None], defined: Sequence[tuple[Block, str]] = ()
+) -> ChatTools:
+    """The tools in ``tools``, and those ``defined`` by messages, with their places. Raises ``BadRequest``.
 
-    Of those with ``defer_loading`` only the ones that are ``known`` from the messages are told to the model,
-    behind the others and in the order of ``known``: those that were there before keep their place.
+    Of those with ``defer_loading`` only the ones that are ``known`` from the messages are told to the model.
+    They and the ``defined`` ones stand behind the others, in the order of ``known``: those that were there
+    before keep their place.
     """
     given = body.get("tools")
     wire: list[Block] = []
     deferred: dict[str, Block] = {}
     dropped: list[str] = []
-    for index, item in enumerate([] if given is None else _check.array(given, "tools")):
-        at = f"tools.{index}"
-        item = _check.obj(item, at)
+    listed = [] if given is None else _check.array(given, "tools")
+    places = [(_check.obj(item, f"tools.{index}"), f"tools.{index}") for index, item in enumerate(listed)]
+    for count, (item, at) in enumerate((*places, *defined)):
         if not _is_plain(item, at):
             dropped.append(f"tools.{_label(item)}")
             continue
         tool = _tool(item, at)
-        if item.get("defer_loading") is True:
-            deferred[tool["function"]["name"]] = tool
+        if item.get("defer_loading") is True or count >= len(places):
+            deferred.setdefault(tool["function"]["name"], tool)
         else:
             wire.append(tool)
-    loaded = [deferred[name] for name in known if name in deferred]
+    plain = {tool["function"]["name"] for tool in wire}
+    loaded = [deferred[name] for name in known if name in deferred and name not in plain]
     wire += loaded
-    if len(loaded) < len(deferred):
+    if not deferred.keys() <= known.keys():
         dropped.append("tools.defer_loading")
     return ChatTools(wire, frozenset(tool["function"]["name"] for tool in wire), tuple(dropped))
 

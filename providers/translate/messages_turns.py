@@ -2,7 +2,8 @@
 
 One user turn may hold the results of tools and what the user says. In a chat these are messages of their
 own, and the results come first, right behind the calls. What is written depends only on the turns before: a
-longer conversation begins with the messages of the shorter one, if that ends with a user's turn.
+longer conversation begins with the messages of the shorter one, if that ends with a user's turn. (What a
+client says for one turn alone, with ``clear_at``, is gone in the next, as it asks.)
 """
 
 from __future__ import annotations
@@ -34,15 +35,20 @@ class ChatTurns:
         self.messages: list[Message] = []
         #: Names of the tools that a search has found or that were called, in the order in which it was so.
         self.known: dict[str, None] = {}
+        #: Tools that were brought along by a message, with their places.
+        self.defined: list[tuple[Block, str]] = []
+        #: The effort that was asked for in this turn alone.
+        self.effort: object = None
         #: Whether something was left out, or a note put in its place.
         self.lost = False
         self._rest: list[Message] = []  # behind the results of this turn
 
-    def add(self, message: object, at: str, *, past: bool) -> None:
+    def add(self, message: object, at: str, *, past: bool, over: bool) -> None:
         """The next message, which stands at the path ``at``. Raises ``BadRequest``.
 
         ``past``: it was answered already, by a model that could take everything in it. What cannot be
         passed on then makes room for a note, or no conversation with such a thing in it could move here.
+        ``over``: a user's message follows somewhere.
         """
         message = _check.obj(message, at)
         match _check.text(message.get("role"), f"{at}.role"):
@@ -50,9 +56,10 @@ class ChatTurns:
                 self._add_user(message.get("content"), f"{at}.content", past=past)
             case "assistant":
                 self.finish()
+                self.effort = None
                 self._add_assistant(message.get("content"), f"{at}.content")
             case "system":
-                self._add_system(message.get("content"), f"{at}.content")
+                self._add_system(message, at, over=over)
             case _:
                 raise _check.invalid(f"{at}.role", f"`{at}.role` must be user, assistant or system.")
 
@@ -77,17 +84,17 @@ class ChatTurns:
         if returned or said or not answers:
             self._rest.append({"role": "user", "content": compact(returned + said)})
 
-    def _add_system(self, body: object, at: str) -> None:
+    def _add_system(self, message: Block, at: str, *, over: bool) -> None:
+        if (config := message.get("output_config")) is not None:
+            self.effort = _check.obj(config, f"{at}.output_config").get("effort", self.effort)
+        body = message.get("content")
         said: list[Block] = []
         if isinstance(body, str):
             said = [{"type": "text", "text": body}] if body else []
-        else:
-            for part, kind, place in content.parts(body, at):
-                if kind == "tool_addition":
-                    self._refer(part.get("tool"))
-                else:
-                    said += self._parts(part, kind, place, told=True)
-        if said:
+        elif body is not None or config is None:
+            for part, kind, place in content.parts(body, f"{at}.content"):
+                said += self._parts(part, kind, place, told=True)
+        if said and not (over and message.get("clear_at") == "next_user_message"):
             self._rest.append({"role": "system", "content": compact(said)})
 
     def _add_result(self, part: Block, at: str) -> list[Block]:
@@ -193,19 +200,26 @@ class ChatTurns:
                 return document_parts(part, at)
             case "search_result":
                 return [{"type": "text", "text": search_text(part, at)}]
-            case "tool_reference":
-                name = self._refer(part)
-                return [{"type": "text", "text": f"The tool {name} can be called now."}] if name else []
+            case "tool_reference" | "tool_addition":
+                name = self._known(part if kind == "tool_reference" else part.get("tool"), at)
+                return [{"type": "text", "text": f"The tool {name} can be called now."}]
+            case "tool_removal":
+                # It stays declared: all that was said stands behind the declarations.
+                name = self._known(part.get("tool"), at)
+                return [{"type": "text", "text": f"The tool {name} cannot be called any more."}]
         raise content.unsupported(kind, at)
 
-    def _refer(self, reference: object) -> str:
-        """The tool that ``reference`` makes known."""
-        name = reference.get("tool_name", reference.get("name")) if isinstance(reference, dict) else None
-        if not isinstance(name, str):
-            self.lost = True
-            return ""
-        self.known.setdefault(name)
-        return name
+    def _known(self, reference: object, at: str) -> str:
+        """The name of the tool that ``reference`` makes known."""
+        if isinstance(reference, dict):
+            if isinstance(definition := reference.get("definition"), dict):
+                self.defined.append((definition, f"{at}.tool.definition"))
+                reference = definition
+            name = reference.get("tool_name", reference.get("name"))
+            if isinstance(name, str):
+                self.known.setdefault(name)
+                return name
+        raise content.unsupported("unnamed tool", at)
 
 
 def _joined(texts: list[Block]) -> str | list[Block]:

@@ -126,6 +126,22 @@ def test_a_deferred_tool_is_told_once_a_search_has_found_it() -> None:
     assert found.dropped == ()
 
 
+def test_a_tool_that_a_message_brings_along_stands_behind_the_others() -> None:
+    def brought(name: str) -> dict[str, Any]:
+        definition = {"type": "tool_definition", "definition": {**TOOL, "name": name}}
+        return {"role": "system", "content": [{"type": "tool_addition", "tool": definition}]}
+
+    talk = [*HI, brought("write"), {"role": "assistant", "content": "ok"}, *HI, brought("read"), brought("a")]
+    found = chat(messages=talk, tools=[deferred("late"), TOOL])
+    assert names(found.body) == ["read", "write", "a"]
+    assert found.body["messages"][1]["content"] == "The tool write can be called now."
+    wrong = {"type": "tool_definition", "definition": {"name": "x", "input_schema": 5}}
+    refused(
+        "messages.1.content.0.tool.definition.input_schema",
+        messages=[*HI, {"role": "system", "content": [{"type": "tool_addition", "tool": wrong}]}],
+    )
+
+
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [

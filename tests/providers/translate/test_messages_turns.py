@@ -276,3 +276,37 @@ def test_what_a_tool_has_returned_is_never_refused() -> None:
 )
 def test_what_is_wrong_with_a_turn_is_named_by_its_place(place: str, turn: dict[str, Any]) -> None:
     refused(f"messages.1.{place}", messages=[*HI, turn])
+
+
+def test_an_effort_for_one_turn_counts_for_that_turn() -> None:
+    effort = {"role": "system", "output_config": {"effort": "max"}}
+    note = {"role": "system", "content": "Think.", "output_config": {"effort": "low"}}
+    config = {"effort": "medium"}
+    assert chat(messages=[*HI, effort], output_config=config).body["reasoning_effort"] == "max"
+    assert chat(messages=[*HI, effort], output_config=config).body["messages"] == HI
+    assert chat(messages=[*HI, effort, note]).body["reasoning_effort"] == "low"
+    talk = [*HI, effort, assistant(text("ok")), *HI]
+    assert chat(messages=talk, output_config=config).body["reasoning_effort"] == "medium"
+    refused("messages.1.content", messages=[*HI, {"role": "system"}])
+    refused("messages.1.output_config", messages=[*HI, {"role": "system", "output_config": "low"}])
+
+
+def test_a_note_for_one_turn_is_gone_in_the_next() -> None:
+    note = {"role": "system", "content": "3 tokens left.", "clear_at": "next_user_message"}
+    stays = {"role": "system", "content": "Be kind.", "clear_at": "never"}
+    kept = {"role": "system", "content": "Be kind."}
+    shown = {"role": "system", "content": "3 tokens left."}
+    answer = {"role": "assistant", "content": "ok"}
+    assert messages(*HI, note, stays) == [*HI, shown, kept]
+    assert messages(*HI, note, stays, answer) == [*HI, shown, kept, answer]
+    assert messages(*HI, note, stays, answer, *HI) == [*HI, kept, answer, *HI]
+
+
+def test_a_tool_that_was_withdrawn_stays_declared_and_the_model_is_told() -> None:
+    removal = {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "read"}}
+    found = chat(
+        messages=[*HI, {"role": "system", "content": [removal]}],
+        tools=[{"name": "read", "input_schema": {"type": "object"}}],
+    )
+    assert found.body["messages"][1]["content"] == "The tool read cannot be called any more."
+    assert len(found.body["tools"]) == 1
