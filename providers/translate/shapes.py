@@ -150,11 +150,13 @@ def _read_tool(tool: Any, at: str) -> Any:
 def _read_choice(choice: Block) -> Block:
     """``tool_choice`` of another dialect."""
     kind = choice.get("type")
-    if kind in ("function", "custom") and kind not in choice and "name" in choice:
-        return {"tool_choice": {"type": kind, kind: {"name": choice["name"]}}}
+    if (named := _nested(choice)) is not choice:
+        return {"tool_choice": named}
     if kind == "allowed_tools" and "allowed_tools" not in choice:
-        found: Block = {name: value for name, value in choice.items() if name != "type"}
-        return {"tool_choice": {"type": kind, kind: found}}
+        allowed: Block = {name: value for name, value in choice.items() if name != "type"}
+        if isinstance(given := allowed.get("tools"), list):
+            allowed["tools"] = [_nested(tool) if isinstance(tool, dict) else tool for tool in given]
+        return {"tool_choice": {"type": kind, kind: allowed}}
     if kind == "tool":
         made: Block = {"tool_choice": {"type": "function", "function": {"name": choice.get("name")}}}
     elif isinstance(kind, str) and kind in _CHOICES:
@@ -164,6 +166,14 @@ def _read_choice(choice: Block) -> Block:
     if choice.get("disable_parallel_tool_use") is True:
         made["parallel_tool_calls"] = False
     return made
+
+
+def _nested(choice: Block) -> Block:
+    """The name of a tool as a chat nests it."""
+    kind = choice.get("type")
+    if kind in ("function", "custom") and kind not in choice and "name" in choice:
+        return {"type": kind, kind: {"name": choice["name"]}}
+    return choice
 
 
 def _read_parameters(body: Mapping[str, Any], messages: Any) -> Block:

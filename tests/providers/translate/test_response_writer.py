@@ -27,11 +27,11 @@ SIGNED = partial(ResponseWriter, model="claude-opus-5-5", signed=True)
 STRICT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
-def streamed(make: Any, data: bytes, step: int = 0, **shape: Any) -> bytes:
+def streamed(make: Any, data: bytes, *, step: int = 0, **shape: Any) -> bytes:
     """``data`` translated, read in pieces of ``step`` bytes (0: at once)."""
     translator = make(model="opus", shape=ReplyShape(**shape), streaming=True, writer=SIGNED)
     pieces = [data[i : i + step] for i in range(0, len(data), step)] if step else [data]
-    out = b"".join(map(translator.feed, pieces)) + translator.end()
+    out: bytes = b"".join(map(translator.feed, pieces)) + translator.end()
     assert translator.failure is None
     return out
 
@@ -174,7 +174,7 @@ def test_cached_tokens_are_part_of_the_input() -> None:
 
 @pytest.mark.parametrize(("make", "data"), ANSWERS)
 def test_the_last_event_holds_what_the_whole_response_is(make: Any, data: bytes) -> None:
-    shape = {"custom_tools": frozenset({"patch"})}
+    shape: dict[str, Any] = {"custom_tools": frozenset({"patch"})}
     response = events(streamed(make, data, **shape))[-1]["response"]
     assert comparable(response) == comparable(whole(make, data, **shape))
 
@@ -203,7 +203,7 @@ def test_the_sdk_gathers_from_the_deltas_what_the_response_holds(make: Any, data
 @pytest.mark.parametrize(("make", "data"), ANSWERS)
 def test_how_the_bytes_arrive_changes_nothing(make: Any, data: bytes, step: int) -> None:
     once = events(streamed(make, data))
-    pieces = events(streamed(make, data, step))
+    pieces = events(streamed(make, data, step=step))
     assert [e.get("delta") for e in pieces] == [e.get("delta") for e in once]
     assert comparable(pieces[-1]["response"]) == comparable(once[-1]["response"])
 
