@@ -63,7 +63,14 @@ def to_generate(
         "truncate": False,
         "shift": False,
     }
-    out |= {"suffix": suffix} if suffix else {"raw": True}
+    if suffix:
+        # Ollama takes an empty prompt for the wish to load the model. At the beginning of a file it means
+        # the same as an empty line.
+        out |= {"prompt": prompt or "\n", "suffix": suffix}
+    elif not prompt:
+        raise _check.invalid("prompt", "`prompt` is empty: there is nothing to go on from.")
+    else:
+        out["raw"] = True
     if "disabled" in can.thinking:
         out["think"] = False  # there is no place for it in the answer
     return OllamaRequest(out, options, params.dropped(body, _USED, {}), reply)

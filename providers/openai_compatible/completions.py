@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ProviderError, Refused
+from ..errors import ModelNotFound, ProviderError
 
 _NO_ENDPOINT = frozenset((404, 405, 501))
 #: LM Studio says so with HTTP 200.
@@ -27,11 +27,11 @@ def explained(error: ProviderError) -> ProviderError:
     missing = error.upstream_status in _NO_ENDPOINT and "model" not in error.message.lower()
     if not missing and _UNEXPECTED.search(error.message) is None:
         return error
-    return Refused(
-        "The upstream of this model completes no texts: ask for the answer of a chat (/v1/chat/completions).",
+    return ModelNotFound(
+        "The upstream of this model only chats: use POST /v1/chat/completions.",
         provider=error.provider,
-        status=404,
-        code="unsupported_endpoint",
+        param="model",
+        code="unsupported_model",
         upstream_status=error.upstream_status,
         upstream_request_id=error.upstream_request_id,
     )

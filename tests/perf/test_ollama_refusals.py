@@ -190,7 +190,7 @@ def test_show_refuses_strangers_and_the_nameless() -> None:
 
 
 def test_other_paths_and_methods_are_not_there() -> None:
-    assert ask({}, "/api/generate") == (404, b"404 page not found")
+    assert ask({}, "/api/create") == (404, b"404 page not found")
     assert ask(b"", "/api/chat", method="GET") == (405, b"405 method not allowed")
 
 

@@ -52,7 +52,7 @@ def answer(request: Json, scenario: Scenario | None, *, strict: bool) -> Answer:
     messages = [{**message, "role": message.get("role", "").lower()} for message in messages]
     if not messages and "keep_alive" in request and at_once(request["keep_alive"]):
         return Answer(model, 0, True, {}, PLAIN, bare(name, "unload"), unload=True)
-    think = _think(request, model, name)
+    think = read_think(request, model, name)
     _check_capabilities(request, model, name)
     try:
         options = read_options(request.get("options") or {})
@@ -71,11 +71,11 @@ def answer(request: Json, scenario: Scenario | None, *, strict: bool) -> Answer:
     if not messages:
         return Answer(model, num_ctx, shift, notes, PLAIN, bare(name, "load"))
     if strict and (scenario is None or scenario.strict):
-        _check_think_level(request, model)
+        check_think_level(request, model)
         _check_messages(messages, model)
-    _check_format(request.get("format"))
+    check_format(request.get("format"))
     kept, prompt_tokens = _fit(request, messages, num_ctx, shift, notes)
-    limit = _limit(options.num_predict, num_ctx, prompt_tokens, shift)
+    limit = limit_of(options.num_predict, num_ctx, prompt_tokens, shift)
     try:
         asked = messages_request(request, kept, max_tokens=limit, think=think)
         scenario = scenario or directive(last_user_text(asked)) or PLAIN
@@ -89,7 +89,7 @@ def answer(request: Json, scenario: Scenario | None, *, strict: bool) -> Answer:
     return Answer(model, num_ctx, shift, notes, scenario, reply(plan, model, name, metrics))
 
 
-def _think(request: Json, model: OllamaModel, name: str) -> bool:
+def read_think(request: Json, model: OllamaModel, name: str) -> bool:
     """Whether it thinks: unless told not to, where it can; gpt-oss cannot be told not to."""
     asked = request.get("think")
     if not model.can("thinking"):
@@ -99,7 +99,8 @@ def _think(request: Json, model: OllamaModel, name: str) -> bool:
     return model.family == "gptoss" or asked is None or bool(asked)
 
 
-def _check_think_level(request: Json, model: OllamaModel) -> None:
+def check_think_level(request: Json, model: OllamaModel) -> None:
+    """Raise a refusal of levels for a model that knows none."""
     level = request.get("think")
     if isinstance(level, str) and model.family != "gptoss":
         # The real one takes any level for `true`, and nobody learns that it meant nothing.
@@ -148,7 +149,8 @@ _NO_VISION_NATIVE = _llama_server_error(
 )
 
 
-def _check_format(value: Any) -> None:
+def check_format(value: Any) -> None:
+    """Raise the refusal of a ``format`` that is none."""
     if value is None or value in ("", "json") or isinstance(value, dict):
         return
     written = quote(dumps(value).decode())
@@ -163,14 +165,7 @@ def _fit(
     fixed = tools_tokens(request)
     total = fixed + sum(sizes)
     notes["prompt_tokens"] = total
-    if request.get("truncate", True) is False:
-        if total >= num_ctx:
-            sizes_said = f"request ({total} tokens) exceeds the available context size ({num_ctx} tokens)"
-            message = f"{sizes_said}, try increasing it"
-            kind = "exceed_context_size_error"
-            raise OllamaRefusal(
-                400, _llama_server_error(400, message, kind, n_prompt_tokens=total, n_ctx=num_ctx)
-            )
+    if fits(request, total, num_ctx) and request.get("truncate", True) is False:
         return messages, total
     first, system = 0, 0  # of the messages that stay; tokens of system messages before it, which stay too
     while fixed + system + sum(sizes[first:]) > num_ctx and first < len(messages) - 1:
@@ -188,7 +183,19 @@ def _fit(
     return kept, total
 
 
-def _limit(num_predict: Any, num_ctx: int, prompt_tokens: int, shift: bool) -> int:
+def fits(request: Json, tokens: int, num_ctx: int) -> bool:
+    """Whether the prompt leaves room for an answer; refused if it does not and must not be truncated."""
+    if request.get("truncate", True) is False and tokens >= num_ctx:
+        sizes_said = f"request ({tokens} tokens) exceeds the available context size ({num_ctx} tokens)"
+        message = f"{sizes_said}, try increasing it"
+        kind = "exceed_context_size_error"
+        raise OllamaRefusal(
+            400, _llama_server_error(400, message, kind, n_prompt_tokens=tokens, n_ctx=num_ctx)
+        )
+    return tokens < num_ctx
+
+
+def limit_of(num_predict: Any, num_ctx: int, prompt_tokens: int, shift: bool) -> int:
     """Tokens that the answer may have; without shifting, the context is a wall."""
     most = _OPEN_ENDED_CONTEXTS * num_ctx
     limit = most if num_predict is None or num_predict < 0 else min(int(num_predict), most)

@@ -60,8 +60,10 @@ class Reply:
         return self._line(len(self.parts), {"message": _message(merged)} | fields)[:-1]
 
     def _line(self, number: int, fields: Json) -> bytes:
-        head = {"model": self.model, "created_at": _time(number)}
-        return dumps(head | {"message": fields["message"], "done": False} | dict(fields)) + b"\n"
+        return self._written(number, {"message": fields["message"], "done": False} | dict(fields))
+
+    def _written(self, number: int, fields: Json) -> bytes:
+        return dumps({"model": self.model, "created_at": _time(number)} | dict(fields)) + b"\n"
 
 
 def reply(plan: Plan, model: OllamaModel, asked_name: str, metrics: Json) -> Reply:

@@ -9,7 +9,7 @@ import orjson
 from ..ledger import Received
 from ..program import Dialect, Program, early_faults, head_of, stream_answer, whole_answer
 from ..scenario import PLAIN, Scenario
-from . import chat, embed
+from . import chat, embed, generate
 from .go_json import GoError, dumps
 from .lines import Reply
 from .models import MODELS, OllamaModel
@@ -33,6 +33,7 @@ _METHODS = {
     "/api/ps": ("GET",),
     "/api/show": ("POST",),
     "/api/chat": ("POST",),
+    "/api/generate": ("POST",),
     "/api/embed": ("POST",),
 }
 
@@ -61,6 +62,18 @@ _DIALECT = Dialect(
     },
     error=_failure,
 )
+_GENERATE_LINE = b'{"model":"simulated","created_at":"2026-11-23T12:00:00.5Z","response":'
+_DIALECTS = {
+    "/api/chat": _DIALECT,
+    "/api/generate": _DIALECT._replace(
+        broken={
+            "bad_json": _GENERATE_LINE + b'"half a\n',
+            "bad_utf8": _GENERATE_LINE + b'"\xff\xfe","done":false}\n',
+            "unknown_event": _GENERATE_LINE + b'"","done":false,"forecast":{"sky":["blue"]}}\n',
+        },
+    ),
+}
+_ANSWERS = {"/api/chat": chat.answer, "/api/generate": generate.answer}
 
 
 class OllamaMount:
@@ -113,8 +126,8 @@ class OllamaMount:
             case "/api/ps":
                 rows = [MODELS[name].running(num_ctx) for name, (num_ctx, _) in self._loaded.items()]
                 return _json(dumps({"models": rows}), scenario)
-            case "/api/chat":
-                return self._chat(received, scenario)
+            case "/api/chat" | "/api/generate":
+                return self._written(path, received, scenario)
             case "/api/embed":
                 return self._embed(received, scenario)
         request = _decode(path, received.raw)
@@ -122,23 +135,23 @@ class OllamaMount:
         model = look_up(name, blank=400, blank_message="model is required")
         return _json(self._shown[model.name], scenario)
 
-    def _chat(self, received: Received, scenario: Scenario | None) -> Program:
-        request = _decode("/api/chat", received.raw)
-        answer = chat.answer(request, scenario, strict=self._strict)
+    def _written(self, path: str, received: Received, scenario: Scenario | None) -> Program:
+        request = _decode(path, received.raw)
+        answer = _ANSWERS[path](request, scenario, strict=self._strict)
         if answer.unload:
             self._loaded.pop(answer.model.name, None)
             return _json(answer.said if isinstance(answer.said, bytes) else b"{}")
-        if ignored := ignored_fields(received.raw):
+        if ignored := ignored_fields(path, received.raw):
             answer.notes["ignored_fields"] = ignored
         remembered = _Remembered(
-            _program(answer, stream=request.get("stream", True)),
+            _program(answer, _DIALECTS[path], stream=request.get("stream", True)),
             answer.model,
             answer.num_ctx,
             answer.shift,
             answer.notes,
         )
         self._run(received, remembered)
-        if scenario is None and len(received.raw) <= _MEMO_BODY_BYTES:
+        if path == "/api/chat" and scenario is None and len(received.raw) <= _MEMO_BODY_BYTES:
             if len(self._memo) >= _MEMO_ENTRIES:
                 self._memo.clear()
             self._memo[received.raw] = remembered
@@ -176,7 +189,7 @@ class OllamaMount:
         return _refuse(405, "method not allowed")
 
 
-def _program(answer: chat.Answer, *, stream: bool) -> Program:
+def _program(answer: chat.Answer, dialect: Dialect, *, stream: bool) -> Program:
     scenario = answer.scenario
     match answer.said:
         case None:
@@ -184,7 +197,7 @@ def _program(answer: chat.Answer, *, stream: bool) -> Program:
         case bytes() as body:
             return _json(body, scenario)
         case Reply() as said if stream:
-            return stream_answer(scenario, said.lines(), _DIALECT)
+            return stream_answer(scenario, said.lines(), dialect)
         case Reply(error=str() as error):
             return early_faults(scenario, _refuse(500, error, scenario))
         case Reply() as said:

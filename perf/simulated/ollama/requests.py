@@ -167,6 +167,27 @@ _CHAT_FIELDS = {
     "top_logprobs": integer,
 }
 _CHAT = struct("ChatRequest", _CHAT_FIELDS)
+_GENERATE_FIELDS = {
+    "model": string,
+    "prompt": string,
+    "suffix": string,
+    "system": string,
+    "template": string,
+    "context": slice_of(integer, "[]int"),
+    "stream": boolean,
+    "raw": boolean,
+    "format": anything,
+    "keep_alive": _duration,
+    "images": slice_of(_image, "[]api.ImageData"),
+    "options": any_map,
+    "think": _think,
+    "truncate": boolean,
+    "shift": boolean,
+    "_debug_render_only": boolean,
+    "logprobs": boolean,
+    "top_logprobs": integer,
+}
+_GENERATE = struct("GenerateRequest", _GENERATE_FIELDS)
 _EMBED = struct(
     "EmbedRequest",
     {
@@ -189,7 +210,7 @@ _SHOW = struct(
         "name": string,
     },
 )
-_DECODERS = {"/api/chat": _CHAT, "/api/embed": _EMBED, "/api/show": _SHOW}
+_DECODERS = {"/api/chat": _CHAT, "/api/generate": _GENERATE, "/api/embed": _EMBED, "/api/show": _SHOW}
 
 
 def decode(path: str, raw: bytes) -> dict[str, Any]:
@@ -204,10 +225,13 @@ def decode(path: str, raw: bytes) -> dict[str, Any]:
     return decoded
 
 
-def ignored_fields(raw: bytes) -> list[str]:
-    """Top-level fields of a chat request that the real one never looks at (``tool_choice``, say)."""
+_KNOWN = {"/api/chat": _CHAT_FIELDS.keys(), "/api/generate": _GENERATE_FIELDS.keys()}
+
+
+def ignored_fields(path: str, raw: bytes) -> list[str]:
+    """Top-level fields of a request that the real one never looks at (``tool_choice``, say)."""
     value = loads(raw)
-    return sorted(value.keys() - _CHAT_FIELDS.keys()) if isinstance(value, dict) else []
+    return sorted(value.keys() - _KNOWN[path]) if isinstance(value, dict) else []
 
 
 #: ``api.Options``: what each option must be.
