@@ -27,8 +27,9 @@ from .turns import MAX_KEY, REFUSED, KeptTurn, PromptDigest, kept_turn, thinks, 
 
 _log = logging.getLogger(__name__)
 #: What the API says of thinking that it will not have back ("`thinking` block is bound to a different
-#: conversation", "Invalid `signature` in `thinking` block", "Expected `thinking` …, but found …").
-_ABOUT_THINKING = re.compile(r"thinking|signature", re.IGNORECASE)
+#: conversation", "Invalid `signature` in `thinking` block", "Expected `thinking` …, but found …"), and not of
+#: parameters ("thinking.enabled.budget_tokens: …").
+_ABOUT_THINKING = re.compile(r"signature|thinking`? block|`(?:redacted_)?thinking`", re.IGNORECASE)
 
 Response = TypeVar("Response")
 
@@ -63,8 +64,8 @@ class ThinkingLedger:
         """Translate ``call`` with the thinking that belongs to it and send it; once more without any thinking
         in the history when the upstream refuses that. ``send`` raises ``ProviderError`` for a refusal."""
         history = _Exchange(self._store, call)
-        keeps = _may_think(info.capabilities) and bool(call.body.get("tools"))
-        if keeps and (keys := _keys(call.body)) and (session := call.session()):
+        may_think = _may_think(info.capabilities)
+        if may_think and (keys := _keys(call.body)) and (session := call.session()):
             history.kept = await self._store.get(session, keys)
         request = translate(history=history)
         try:
@@ -75,7 +76,7 @@ class ThinkingLedger:
             _log.info("%s refused replayed thinking: asked again without it", refusal.provider)
             request = translate(history=history)
             response = await send(request)
-        if keeps:
+        if may_think and "tools" in request.body:
             call = replace(call, writer=history.writer(call.writer or chat_writer, request))
         return Asked(call, request, response)
 

@@ -53,6 +53,7 @@ class RecordingWriter:
     """
 
     __slots__ = (
+        "_append",
         "_arguments",
         "_calls",
         "_close",
@@ -68,7 +69,6 @@ class RecordingWriter:
         "_signature",
         "_text",
         "_thought",
-        "_tokens",
         "failed",
         "refusal",
         "start",
@@ -87,16 +87,16 @@ class RecordingWriter:
         self._keep = keep
         self._parts: list[Part] = []
         self._part: Part | None = None
-        self._tokens: list[bytes] = []
+        self._append: Callable[[bytes], None]
         self._calls: dict[int, Part] = {}
         self._thought = False
 
     def expect(self, *, reasoning: bool) -> None:
-        self._tokens = self._of("thinking" if reasoning else "text").tokens
+        self._append = self._of("thinking" if reasoning else "text").tokens.append
         self._expect(reasoning=reasoning)
 
     def token(self, token: bytes) -> bytes:
-        self._tokens.append(token)
+        self._append(token)
         return self._inner_token(token)
 
     def text(self, tokens: Sequence[bytes]) -> None:
