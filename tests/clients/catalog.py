@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .client import Client
 from .coding import CODING
+from .sdks import SDKS
 
-CLIENTS: tuple[Client, ...] = CODING
+CLIENTS: tuple[Client, ...] = (*CODING, *SDKS)

@@ -23,13 +23,14 @@ class Shows(NamedTuple):
     """What the suite proves of a client, as the README's table has it.
 
     ``tools``: *yes*, or *edits* where the client reads edits in the answer's text. ``thinking``: *replayed*
-    by the client itself; *restored*, which the gateway does; *shown* where there is no tool call to think
-    before. ``cache``: *kept*, or *sends none*.
+    by the client itself; *restored*, which the gateway does; *dropped* by the client in a dialect that the
+    gateway does not rewrite; *shown* where there is no tool call to think before. ``cache``: *kept*, or
+    *sends none*.
     """
 
     chat: Literal["yes"] = "yes"
     tools: Literal["yes", "edits"] = "yes"
-    thinking: Literal["replayed", "restored", "shown"] = "restored"
+    thinking: Literal["replayed", "restored", "dropped", "shown"] = "restored"
     cache: Literal["kept", "sends none"] = "sends none"
 
 
@@ -60,8 +61,8 @@ class Client:
     package: Package | None
     endpoint: str
     shows: Shows
-    #: Exits with an error where the gateway refuses.
-    fails_loudly: bool = True
+    #: Hosts that it asks, in vain and without harm, whatever its settings say.
+    wants: frozenset[str] = frozenset()
 
     @property
     def version(self) -> str:

@@ -52,6 +52,11 @@ wire_api = "responses"
 request_max_retries = 0
 stream_max_retries = 0
 
+[features]
+apps = false
+plugins = false
+remote_plugin = false
+
 [analytics]
 enabled = false
 
@@ -75,8 +80,12 @@ metrics_exporter = "none"
         return Call("exec_command", {"cmd": f"cat {path.name}"})
 
     def writes(self, path: Path, old: str, new: str) -> Call:
-        patch = f"*** Begin Patch\n*** Update File: {path.name}\n@@\n-{old}\n+{new}\n*** End Patch\n"
-        return Call("apply_patch", {"input": patch})
+        # Without a catalogue that knows the model, Codex patches through its shell.
+        return Call("exec_command", {"cmd": f"apply_patch <<'EOF'\n{_patch(path, old, new)}EOF\n"})
+
+
+def _patch(path: Path, old: str, new: str) -> str:
+    return f"*** Begin Patch\n*** Update File: {path.name}\n@@\n-{old}\n+{new}\n*** End Patch\n"
 
 
 @dataclass(frozen=True)
@@ -131,11 +140,14 @@ class Cline(Client):
         entry = {"settings": own, "updatedAt": "2026-11-23T00:00:00.000Z", "tokenSource": "manual"}
         providers = {"version": 1, "lastUsedProvider": self.provider, "providers": {self.provider: entry}}
         settings.write_text(json.dumps(providers))
+        switches = {"telemetryOptOut": True, "autoUpdateEnabled": False}
+        (place.home / "cline.json").write_text(json.dumps(switches))
         return [str(place.folder / install.CLINE.program), "--auto-approve", "true", prompt]
 
     def environment(self, place: Place) -> Mapping[str, str]:
         return {
             "CLINE_DIR": str(place.home / ".cline"),
+            "CLINE_GLOBAL_SETTINGS_PATH": str(place.home / "cline.json"),
             "CLINE_NO_AUTO_UPDATE": "1",
             # Without it a daemon outlives the run.
             "CLINE_SESSION_BACKEND_MODE": "local",
@@ -210,6 +222,9 @@ class Aider(Client):
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 
+#: Cline looks up feature flags, opted out of telemetry or not.
+_FLAGS = frozenset({"data.cline.bot:443"})
+
 CODING: tuple[Client, ...] = (
     ClaudeCode(
         "Claude Code",
@@ -228,13 +243,14 @@ CODING: tuple[Client, ...] = (
         Shows(thinking="replayed", cache="kept"),
         npm="@ai-sdk/anthropic",
     ),
-    Cline("Cline CLI", "cline", install.CLINE, CHAT, Shows()),
+    Cline("Cline CLI", "cline", install.CLINE, CHAT, Shows(), _FLAGS),
     Cline(
         "Cline CLI (Anthropic)",
         "cline",
         install.CLINE,
         MESSAGES,
-        Shows(thinking="replayed", cache="kept"),
+        Shows(thinking="dropped", cache="kept"),
+        _FLAGS,
         provider="anthropic",
     ),
     Continue("Continue CLI", "@continuedev/cli", install.CONTINUE, CHAT, Shows()),

@@ -33,10 +33,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "/clients/" in item.path.as_posix():
             item.add_marker(pytest.mark.clients)
             item.add_marker(pytest.mark.timeout(_TIMEOUT))
-        callspec = getattr(item, "callspec", None)
-        client = callspec.params.get("client") if callspec is not None else None
-        if isinstance(client, Client) and client.package is not None and client.package not in _chosen:
+        client = _client_of(item)
+        if client is not None and client.package is not None and client.package not in _chosen:
             _chosen.append(client.package)
+    # Client by client: the first are tested while the last ones are installed.
+    ours = [at for at, item in enumerate(items) if _client_of(item) is not None]
+    ordered = sorted((items[at] for at in ours), key=lambda item: CLIENTS.index(_client_of(item)))
+    for at, item in zip(ours, ordered, strict=True):
+        items[at] = item
+
+
+def _client_of(item: pytest.Item) -> Client | None:
+    """The client that a test is run with."""
+    callspec = getattr(item, "callspec", None)
+    client = callspec.params.get("client") if callspec is not None else None
+    return client if isinstance(client, Client) else None
 
 
 @pytest.fixture(scope="session")
@@ -56,10 +67,13 @@ def installer(request: pytest.FixtureRequest) -> Iterator[Installer]:
 
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Stage]:
-    with running_upstream() as upstream, dead_end() as proxy:
-        with running_gateway(**settings_for(upstream, **others_at(upstream))) as gateway:
-            wait_for_models(upstream)
-            yield Stage(gateway, upstream, proxy)
+    with (
+        running_upstream() as upstream,
+        dead_end() as proxy,
+        running_gateway(**settings_for(upstream, **others_at(upstream))) as gateway,
+    ):
+        wait_for_models(upstream)
+        yield Stage(gateway, upstream, proxy)
 
 
 def wait_for_models(upstream: Upstream) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import httptools
 
 _CHUNK = 64 * 1024
+_FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 @dataclass
@@ -142,9 +143,7 @@ class DeadEnd:
                 with client, suppress(OSError):
                     client.settimeout(5)
                     self.wanted.append(client.recv(_CHUNK).partition(b"\r\n")[0].decode("latin-1"))
-                    client.sendall(
-                        b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                    )
+                    client.sendall(_FORBIDDEN)
 
 
 @contextmanager

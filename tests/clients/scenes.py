@@ -40,7 +40,9 @@ class Scene:
 
 
 def _answer(client: Client, project: Path) -> list[Json]:
-    return [{"text": f"It is a {ANSWER}.", "when": {"says": QUESTION}}]
+    # Who has tools offers them: a request for a title does not.
+    tool = {} if client.shows.tools == "edits" else {"tool": client.reads(project / "notes.txt").name}
+    return [{"text": f"It is a {ANSWER}.", "when": {"says": QUESTION, **tool}}]
 
 
 def _edit(client: Client, project: Path) -> list[Json]:

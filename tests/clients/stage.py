@@ -125,9 +125,9 @@ def scratch() -> Iterator[tuple[Path, Path]]:
 
 
 def clean_environment(home: Path, proxy: DeadEnd) -> dict[str, str]:
-    """Nothing of the user's; what leaves the machine, as far as a client heeds proxies, is seen and refused."""
-    outside = {name: proxy.url for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}
-    here = {name: "127.0.0.1,localhost" for name in ("NO_PROXY", "no_proxy")}
+    """Nothing of the user's. What leaves the machine, where a client heeds proxies, is seen and refused."""
+    outside = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy.url)
+    here = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
     folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
     return {
         "PATH": os.environ["PATH"],
