@@ -5,10 +5,15 @@ What refers to a stored response is answered with what to do instead.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
 from blacksheep import Request, Response
 
 from middleware._reject import FINAL, Rejection
 from providers.base import CountsTokens
+from providers.estimate import TokenRatios, embedded
 from providers.translate.responses_chat import their_names, to_chat
 
 from ..dispatch import Dispatcher
@@ -16,7 +21,6 @@ from ._ask import answer, ask, call_of, signs, wants_stream
 from ._http import (
     ESTIMATED,
     Handler,
-    cannot_count,
     dropped_header,
     guarded,
     json_object,
@@ -49,14 +53,22 @@ def input_tokens(dispatcher: Dispatcher) -> Handler:
     async def handle(request: Request) -> Response:
         body = json_object(request)
         target = dispatcher.resolve(body.get("model"))
-        if not isinstance(target.provider, CountsTokens):
-            raise cannot_count(target)
         asked = to_chat(body, model=target.model, signed=signs(target))
-        count = await target.provider.estimate(call_of(request, target, asked.body))
+        if isinstance(target.provider, CountsTokens):
+            count = await target.provider.estimate(call_of(request, target, asked.body))
+        else:  # Claude counts what is in its own dialect: /v1/messages/count_tokens
+            count = _rough(asked.body)
         headers = [*target_headers(target, target.model, state_of(request)), ESTIMATED]
         return json_response({"object": "response.input_tokens", "input_tokens": count}, headers)
 
     return guarded(handle)
+
+
+def _rough(body: Mapping[str, Any]) -> int:
+    """About how many tokens the chat ``body`` is, to any model."""
+    wire = orjson.dumps(body)
+    images, size = embedded(wire)
+    return TokenRatios().estimate("", len(wire) - size, images=images)
 
 
 def stored() -> Handler:
