@@ -41,7 +41,7 @@ class Upstreams:
         if settings.simulated:
             from providers.simulated.adapter import SimulatedProvider  # the demo's alone
 
-            self.claude = SimulatedProvider()
+            self.claude = SimulatedProvider(thinking_store=thinking)
         elif settings.claude.api_key is not None:
             self.claude = AnthropicProvider(
                 client,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,7 +18,9 @@ from ..anthropic.passthrough import MessagesReply
 from ..anthropic.reply import AnthropicReply
 from ..errors import BadRequest
 from ..http.types import Header
-from ..translate.chat_anthropic import to_anthropic
+from ..thinking.ledger import ThinkingLedger
+from ..thinking.stores import ThinkingStore
+from ..translate.chat_anthropic import AnthropicRequest, to_anthropic
 from ..types import ChatCall, MessagesCall, ModelInfo
 from .events import events, sse
 from .models import MODELS
@@ -34,22 +37,20 @@ class SimulatedProvider:
     name = "simulated"
     features = FEATURES
 
-    def __init__(self, *, pace: float = PACE) -> None:
+    def __init__(self, *, pace: float = PACE, thinking_store: ThinkingStore | None = None) -> None:
         self._pace = pace
+        self._ledger = ThinkingLedger(thinking_store)
         self._planner = Planner()
         self._models = [model.info(self.name) for model in MODELS.values()]
         self._table = ModelTable(self._models)
 
     async def chat(self, call: ChatCall) -> AnthropicReply:
         """See :class:`~providers.base.Provider`. Raises ``BadRequest`` as the translation does."""
-        request = to_anthropic(
-            call.body,
-            model=call.model,
-            info=self._table.get(call.model),
-            max_tokens_defaulted=call.max_tokens_defaulted,
+        info, defaulted = self._table.get(call.model), call.max_tokens_defaulted
+        translate = partial(
+            to_anthropic, call.body, model=call.model, info=info, max_tokens_defaulted=defaulted
         )
-        request.encode()  # refuses what JSON cannot carry, as on the way to a real upstream
-        plan = self._planner.plan(request.body)
+        call, request, plan = await self._ledger.ask(call, info, translate, self._plan)
         streaming = call.body.get("stream") is True
         reply = AnthropicReply(
             _stream(plan, self._pace if streaming else 0),
@@ -60,6 +61,10 @@ class SimulatedProvider:
         )
         await reply.start()
         return reply
+
+    async def _plan(self, request: AnthropicRequest) -> Plan:
+        request.encode()  # refuses what JSON cannot carry, as on the way to a real upstream
+        return self._planner.plan(request.body)
 
     async def messages(self, call: MessagesCall) -> MessagesReply:
         """See :class:`~providers.base.SpeaksMessages`. Raises ``BadRequest`` for a body that is no

@@ -65,8 +65,8 @@ class ThinkingLedger:
         in the history when the upstream refuses that. ``send`` raises ``ProviderError`` for a refusal."""
         history = _Exchange(self._store, call)
         may_think = _may_think(info.capabilities)
-        if may_think and (keys := _keys(call.body)) and (session := call.session()):
-            history.kept = await self._store.get(session, keys)
+        if may_think and (keys := _keys(call.body)) and history.session:
+            history.kept = await self._store.get(history.session, keys)
         request = translate(history=history)
         try:
             response = await send(request)
@@ -84,15 +84,23 @@ class ThinkingLedger:
 class _Exchange:
     """One request and its answer; a :class:`~providers.translate.chat_anthropic.History`."""
 
-    __slots__ = ("_call", "_forgetful", "_prompt", "_store", "kept")
+    __slots__ = ("_call", "_forgetful", "_prompt", "_session", "_store", "kept")
 
     def __init__(self, store: ThinkingStore, call: ChatCall) -> None:
         self._store = store
         self._call = call
         self._forgetful = False
         self._prompt: PromptDigest | None = None
+        self._session: str | None = None
         #: What is known of the turns in the history, by :func:`turn_key`.
         self.kept: Mapping[str, KeptTurn] = {}
+
+    @property
+    def session(self) -> str:
+        """Finding it out costs something: once, and only where it is needed."""
+        if self._session is None:
+            self._session = self._call.session()
+        return self._session
 
     def restore(self, tools: list[Block], system: list[Block], messages: list[Turn]) -> None:
         """See :class:`~providers.translate.chat_anthropic.History`.
@@ -125,8 +133,8 @@ class _Exchange:
         if not refused:
             return False
         self.kept, self._forgetful = {}, True
-        if session := self._call.session():
-            self._store.put(session, {key: REFUSED for content in refused if (key := turn_key(content))})
+        if self.session:
+            self._store.put(self.session, {key: REFUSED for content in refused if (key := turn_key(content))})
         return True
 
     def writer(self, new: NewWriter, request: AnthropicRequest) -> NewWriter:
@@ -149,12 +157,11 @@ class _Exchange:
 
     def _keep(self, wire_names: Mapping[str, str], parts: Sequence[Part]) -> None:
         """Keep the turn that an answer consists of."""
-        session, prompt = self._call.session(), self._prompt
-        blocks = blocks_of(parts, wire_names)
+        prompt, blocks = self._prompt, blocks_of(parts, wire_names)
         key = turn_key(blocks)
-        if session and key and prompt is not None:
+        if key and prompt is not None and self.session:
             turn = kept_turn(self._call.model, prompt.whole(), blocks)
-            self._store.put(session, {key: turn})
+            self._store.put(self.session, {key: turn})
 
 
 def _may_think(can: ModelCapabilities) -> bool:
