@@ -8,7 +8,7 @@ from . import _check
 from ._check import Block
 from .cache_control import marker
 from .content import parts, unsupported
-from .messages_parts import image_part
+from .messages_parts import compact, image_part
 
 Content = str | list[Block]
 
@@ -22,11 +22,7 @@ def read_content(value: object, at: str) -> Content:
     ``BadRequest``."""
     if isinstance(value, str):
         return value
-    found = [read_part(*given) for given in parts(value, at)]
-    if len(found) == 1 and found[0].keys() == {"type", "text"}:
-        text: str = found[0]["text"]
-        return text
-    return found
+    return compact([read_part(*given) for given in parts(value, at)])
 
 
 def read_texts(value: object, at: str) -> list[Block]:

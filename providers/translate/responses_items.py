@@ -7,15 +7,16 @@ shorter one did.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 from . import _check, reasoning_blob
 from ._check import Block
 from .calls import optional_text, parse_arguments
 from .content import parts, signed_thinking
+from .messages_parts import compact
 from .response_items import CallName
-from .responses_content import marked, read_content, read_texts
+from .responses_content import Content, marked, read_content, read_texts
 from .responses_local import LOCAL_CALLS
 from .responses_mixed import as_items, is_mixed
 from .responses_tools import CallNames
@@ -25,6 +26,8 @@ REPLAY = (
     "This gateway keeps no conversations. Send the items themselves in `input` with `store: false` "
     "(Vercel AI SDK: `providerOptions: {openai: {store: false}}`)."
 )
+#: Stands before what a call has returned after it was answered.
+LATER = "An earlier tool call has returned something more:"
 
 
 class Items:
@@ -34,7 +37,18 @@ class Items:
     order, as Anthropic-shaped parts; otherwise thinking is ``reasoning_content``.
     """
 
-    __slots__ = ("_gap", "_model", "_names", "_readers", "_signed", "_turn", "left_out", "messages")
+    __slots__ = (
+        "_answered",
+        "_gap",
+        "_late",
+        "_model",
+        "_names",
+        "_readers",
+        "_signed",
+        "_turn",
+        "left_out",
+        "messages",
+    )
 
     def __init__(self, names: CallNames, *, model: str, signed: bool) -> None:
         self.messages: list[Block] = []
@@ -45,6 +59,9 @@ class Items:
         self._signed = signed
         self._turn: list[Block] = []  # parts of the assistant message that is being assembled
         self._gap = False  # thinking of this model was lost
+        # What the calls have returned. Codex lets a call that goes on return something more than once.
+        self._answered: dict[str, Block] = {}
+        self._late: list[Block] = []
         self._readers: dict[str, Callable[[Block, str], None]] = {
             "message": self._message,
             "thinking": self._thinking,
@@ -59,6 +76,7 @@ class Items:
             "apply_patch_call_output": self._patch_output,
             "item_reference": self._reference,
             "compaction_trigger": self._compaction,
+            "additional_tools": lambda item, at: None,  # declared, see responses_tools
             **dict.fromkeys(LOCAL_CALLS, self._local_call),
         }
 
@@ -78,16 +96,28 @@ class Items:
 
     def keep(self, message: Block) -> None:
         """A message of a chat that stays as it is."""
-        self.finish()
+        self._close()
+        if message.get("role") != "tool":
+            self._tell_late()
         self.messages.append(message)
 
     def finish(self) -> None:
         """The last message is complete."""
+        self._close()
+        self._tell_late()
+
+    def _tell_late(self) -> None:
+        """What calls of earlier turns have returned since. It may not stand among the results of this one."""
+        self.messages += self._late
+        self._late = []
+
+    def _close(self) -> None:
         turn, self._turn = self._turn, []
         # Thinking that nothing came of (the caller broke off) is refused at the end of a turn.
         while turn and turn[-1]["type"] in ("thinking", "redacted_thinking", "reasoning"):
             turn.pop()
         if turn:
+            self._tell_late()
             self.messages.append(_shaped(turn) if self._signed else _plain(turn))
 
     def _message(self, item: Block, at: str) -> None:
@@ -171,13 +201,14 @@ class Items:
         if not name:
             raise _check.invalid(f"{at}.name", f"`{at}.name` is empty.")
         space = optional_text(item.get("namespace"), f"{at}.namespace")
-        return _call_id(item, at), self._names.of(CallName(kind, name, space))
+        call_id = _call_id(item, at)
+        self._answered.pop(call_id, None)  # some clients number their calls from zero in every turn
+        return call_id, self._names.of(CallName(kind, name, space))
 
     def _output(self, item: Block, at: str) -> None:
         result = read_content(item.get("output"), f"{at}.output")
         failed = item.get("is_error") is True
-        self._result(_call_id(item, at), result, failed=failed)
-        marked(self.messages[-1], item, at)
+        marked(self._result(_call_id(item, at), result, failed=failed), item, at)
 
     def _local_shell_output(self, item: Block, at: str) -> None:
         # The SDK's type has the call's id in `id`, and no `call_id`.
@@ -195,11 +226,22 @@ class Items:
         text = optional_text(item.get("output"), f"{at}.output") or status
         self._result(_call_id(item, at), text, failed=status == "failed")
 
-    def _result(self, call_id: str, result: Any, *, failed: bool = False) -> None:
-        message = {"role": "tool", "tool_call_id": call_id, "content": result}
+    def _result(self, call_id: str, result: Content, *, failed: bool = False) -> Block:
+        """The message that tells what the call has returned."""
+        if (earlier := self._answered.get(call_id)) is not None:
+            self._close()
+            if any(message is earlier for message in _results(self.messages)):
+                earlier["content"] = [*_as_parts(earlier["content"]), *_as_parts(result)]
+                return earlier
+            late = {"role": "user", "content": [{"type": "text", "text": LATER}, *_as_parts(result)]}
+            self._late.append(late)
+            return late
+        message: Block = {"role": "tool", "tool_call_id": call_id, "content": result}
         if failed and self._signed:
             message["is_error"] = True
+        self._answered[call_id] = message
         self.keep(message)
+        return message
 
     def _reference(self, item: Block, at: str) -> None:
         raise _check.invalid(at, f"`{at}` refers to a stored item. {REPLAY}", "unsupported_value")
@@ -216,6 +258,15 @@ def _call_id(item: Block, at: str) -> str:
     return _check.text(item.get("call_id"), f"{at}.call_id")
 
 
+def _results(messages: list[Block]) -> Iterator[Block]:
+    """The results at the end of ``messages``."""
+    return takewhile(lambda message: message["role"] == "tool", reversed(messages))
+
+
+def _as_parts(content: Content) -> list[Block]:
+    return content if isinstance(content, list) else [{"type": "text", "text": content}]
+
+
 def _told(item: Block, field: str, at: str) -> list[str]:
     """The texts of a reasoning item's ``summary`` or ``content``."""
     value = item.get(field)
@@ -229,9 +280,7 @@ def _told(item: Block, field: str, at: str) -> list[str]:
 
 def _shaped(turn: list[Block]) -> Block:
     """An assistant message of Anthropic-shaped parts, in their order."""
-    if len(turn) == 1 and turn[0].keys() == {"type", "text"}:
-        return {"role": "assistant", "content": turn[0]["text"]}
-    return {"role": "assistant", "content": turn}
+    return {"role": "assistant", "content": compact(turn)}
 
 
 def _plain(turn: list[Block]) -> Block:
@@ -239,10 +288,7 @@ def _plain(turn: list[Block]) -> Block:
     texts = [part for part in turn if part["type"] == "text"]
     calls = [part for part in turn if part["type"] in ("function", "custom")]
     thoughts = [part["text"] for part in turn if part["type"] == "reasoning"]
-    content: Any = texts or None
-    if len(texts) == 1 and texts[0].keys() == {"type", "text"}:
-        content = texts[0]["text"]
-    message: Block = {"role": "assistant", "content": content}
+    message: Block = {"role": "assistant", "content": compact(texts) if texts else None}
     if thoughts:
         message["reasoning_content"] = "\n\n".join(thoughts)
     if calls:

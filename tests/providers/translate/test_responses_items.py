@@ -235,7 +235,7 @@ def test_items_that_only_openai_understands_are_left_out_and_named() -> None:
 
 
 def test_messages_of_other_dialects_are_understood() -> None:
-    chat = [
+    chat: list[dict[str, Any]] = [
         {"role": "assistant", "content": "Look.", "tool_calls": [
             {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
             {"id": "c2", "type": "custom", "custom": {"name": "p", "input": "x"}},
@@ -264,3 +264,52 @@ def test_messages_of_other_dialects_are_understood() -> None:
     plain = messages(USER, *claudes)[1]
     assert (plain["reasoning_content"], plain["content"]) == ("ä \n", "Look.")
     assert plain["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a":"ä"}'}
+
+
+def test_a_call_that_returns_more_than_once_has_one_result() -> None:
+    found = messages(
+        USER, called("a"), called("b"), returned("a", "1"), returned("b", "x"), returned("a", "2")
+    )
+    assert found[2:] == [
+        {
+            "role": "tool",
+            "tool_call_id": "a",
+            "content": [{"type": "text", "text": "1"}, {"type": "text", "text": "2"}],
+        },
+        {"role": "tool", "tool_call_id": "b", "content": "x"},
+    ]
+
+
+def test_what_a_call_returns_later_comes_behind_the_results_of_the_turn() -> None:
+    found = messages(
+        USER,
+        called("a"),
+        returned("a", "1"),
+        called("b"),
+        returned("a", "2"),
+        returned("b", "x"),
+        said("Done."),
+    )
+    assert [message["role"] for message in found] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "tool",
+        "user",
+        "assistant",
+    ]
+    assert found[5]["content"][1] == {"type": "text", "text": "2"}
+
+
+def test_an_id_that_is_used_again_is_another_call() -> None:
+    found = messages(USER, called("0"), returned("0", "1"), called("0"), returned("0", "2"))
+    assert [message["content"] for message in found if message["role"] == "tool"] == ["1", "2"]
+
+
+def test_tools_that_an_item_brings_are_declared_and_not_missed() -> None:
+    tools = [{"type": "namespace", "name": "functions", "tools": [{"type": "custom", "name": "exec"}]}]
+    items = [{"type": "additional_tools", "role": "developer", "tools": tools}, USER]
+    request = to_chat({"model": "m", "input": items}, model=MODEL, signed=True)
+    assert request.body["tools"] == [{"type": "custom", "custom": {"name": "functions__exec"}}]
+    assert (request.body["messages"], request.dropped) == ([USER], ())
