@@ -40,6 +40,7 @@ class Conversation:
         self._rest: list[Block] = []
         self._notes: list[Block] = []  # system messages since the last user content
         self._thoughts: list[Block] = []  # thinking that no text and no call has followed yet
+        self._left = False  # somebody else has spoken since, even if nothing is kept of it
 
     @property
     def answers_tools(self) -> bool:
@@ -68,7 +69,7 @@ class Conversation:
         block = content.text_block(text)
         if role == "user":
             self._leading = False
-            self._thoughts = []
+            self._leave()
             if block is not None:
                 if self._notes:
                     self._remind()
@@ -77,9 +78,10 @@ class Conversation:
             self._leading = False
             if block is not None:
                 self._say(block)
-        elif block is not None:
-            self._thoughts = []
-            (self.system if self._leading else self._notes).append(block)
+        else:
+            self._leave()
+            if block is not None:
+                (self.system if self._leading else self._notes).append(block)
         return True
 
     def add(self, message: object, at: str) -> None:
@@ -87,7 +89,7 @@ class Conversation:
         message = _check.obj(message, at)
         role = _check.text(message.get("role"), f"{at}.role")
         if role != "assistant":
-            self._thoughts = []
+            self._leave()
         if role in ("system", "developer"):
             blocks = content.text_blocks(message.get("content"), f"{at}.content")
             (self.system if self._leading else self._notes).extend(_mark_last(blocks, message, at))
@@ -190,10 +192,18 @@ class Conversation:
             result["cache_control"] = mark
         self._calls.answer(call, result)
 
+    def _leave(self) -> None:
+        """The assistant's turn may be over: a request may have ended behind the message that comes now."""
+        self._thoughts = []
+        self._left = True
+
     def _assistant_turn(self) -> list[Block]:
         """The content of the assistant turn to extend: the open one when no user turn came between."""
-        if self._calls.answered or self._rest or self._notes:
+        # With calls in it a turn that was left is over: a request that ended there had their results behind
+        # it, and what the model has thought since is bound to them.
+        if self._rest or self._notes or (self._calls and self._left):
             self._flush()
+        self._left = False
         if not self.messages:
             self.messages.append(_user(START_TURN))
         if self.messages[-1]["role"] != "assistant":
