@@ -63,20 +63,21 @@ class Llm(Sdk):
             str(PROGRAMS / self.program),
         ]
         if self.endpoint == MESSAGES:
-            return [*program, "-m", place.model, "-o", "thinking", "1", prompt]
+            return [*program, "-m", f"anthropic/{place.model}", prompt]
         model = {
             "model_id": "gateway",
             "model_name": place.model,
             "api_base": f"{place.url}/v1",
+            "api_key_name": "gateway",
             "supports_tools": True,
         }
+        (home / "keys.json").write_text(json.dumps({"gateway": place.key}))
         (home / "extra-openai-models.yaml").write_text(json.dumps([model]))
         return [*program, "-m", "gateway", prompt]
 
     def environment(self, place: Place) -> Mapping[str, str]:
         return {
             "LLM_USER_PATH": str(place.home / "llm"),
-            "OPENAI_API_KEY": place.key,
             "ANTHROPIC_API_KEY": place.key,
             "ANTHROPIC_BASE_URL": place.url,
         }

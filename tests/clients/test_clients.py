@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from providers.translate.reasoning_blob import unpack
 
 from .client import ANSWER, Client, Column
 from .conftest import clients
@@ -72,8 +75,8 @@ def test_thinking_comes_back_to_the_model(client: Client, played: Played, note: 
         # The strict upstream has checked what they are signed for.
         assert last["status"] == 200, run
         signatures = [block["signature"] for block in thought]
-        sent = run.to(client.endpoint)[-1].raw.decode()
-        by_the_client = all(is_in(signature, sent) for signature in signatures)
+        sent = told_by(run.to(client.endpoint)[-1].body)
+        by_the_client = all(signature in sent for signature in signatures)
         assert by_the_client == (client.shows.thinking == "replayed"), run
     note(client, "thinking")
 
@@ -118,5 +121,8 @@ def blocks_of(body: dict[str, Any], role: str) -> list[dict[str, Any]]:
     return [block for content in turns if isinstance(content, list) for block in content]
 
 
-def is_in(signature: str, text: str) -> bool:
-    return signature in text
+def told_by(body: dict[str, Any]) -> str:
+    """A request as text, with what its reasoning items carry."""
+    items = body.get("input", ())
+    carried = [unpack(item["encrypted_content"]) for item in items if item.get("type") == "reasoning"]
+    return json.dumps(body) + "".join(json.dumps(blob.block) for blob in carried if blob is not None)
