@@ -9,9 +9,10 @@ by the messages that follow it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
+
+from ..translate.messages_turns import LATER_NOTE
 
 Message = dict[str, Any]
 
@@ -35,32 +36,68 @@ NO_RESULT = "No result was recorded for this tool call."
 
 
 def tidied(messages: object) -> object:
-    """``messages`` (never changed) with the fields of the API only, short ids, every call answered and no
-    answer to a call that was not made. The same messages always come to the same: no prefix changes
-    when a conversation goes on. What is no list of messages is returned as it is."""
+    """``messages`` (never changed) with the fields of the API only, short ids, every call answered right behind
+    it, in texts alone, and no answer to a call that was not made. The same messages always come to the same:
+    no prefix changes when a conversation goes on behind its results. What is no list of messages is returned
+    as it is."""
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         return messages
     tidy: list[Message] = []
-    waiting: dict[str, None] = {}  # ids of the calls that nobody has answered yet, in order
+    asked = _Asked([])
     for message in messages:
         role = message.get("role")
         if role == "tool":
-            call_id = short_id(message.get("tool_call_id"))
-            if call_id in waiting:
-                del waiting[call_id]
-                tidy.append({**_known(message), "tool_call_id": call_id})
+            asked.answer(message)
             continue
-        tidy += _unanswered(waiting)
         kept = _known(message)
+        if role != "assistant" and asked.calls:
+            asked.behind.append(kept)  # results may still follow
+            continue
+        tidy += asked.told()
         calls = kept.pop("tool_calls", None)
+        asked = _Asked([])
         if isinstance(calls, list) and calls:
             kept["tool_calls"] = [_call(call) for call in calls]
-            waiting = dict.fromkeys(call["id"] for call in kept["tool_calls"] if isinstance(call, dict))
-        else:
-            waiting = {}
+            asked = _Asked([call["id"] for call in kept["tool_calls"] if isinstance(call, dict)])
         tidy.append(kept)
-    tidy += _unanswered(waiting)
-    return tidy
+    return [*tidy, *asked.told()]
+
+
+class _Asked:
+    """The calls of an assistant message, their results as they come, and what was said meanwhile."""
+
+    __slots__ = ("_results", "_shown", "behind", "calls")
+
+    def __init__(self, calls: list[str]) -> None:
+        self.calls = calls
+        self.behind: list[Message] = []
+        self._results: dict[str, Message] = {}
+        self._shown: list[Any] = []
+
+    def answer(self, message: Message) -> None:
+        call_id = short_id(message.get("tool_call_id"))
+        if call_id not in self.calls or call_id in self._results:
+            return
+        result = {**_known(message), "tool_call_id": call_id}
+        content = result.get("content")
+        if isinstance(content, list) and (others := [part for part in content if not _is_text(part)]):
+            result["content"] = [*filter(_is_text, content), {"type": "text", "text": LATER_NOTE}]
+            returned = f"Returned by the tool call {call_id}:"
+            self._shown += [{"type": "text", "text": returned}, *others]
+        self._results[call_id] = result
+
+    def told(self) -> list[Message]:
+        """The results in the order of the calls, what tools have shown, and the rest."""
+        told = [
+            self._results.get(call, {"role": "tool", "tool_call_id": call, "content": NO_RESULT})
+            for call in self.calls
+        ]
+        shown = [{"role": "user", "content": self._shown}] if self._shown else []
+        return [*told, *shown, *self.behind]
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text"
 
 
 def tidied_tools(tools: object) -> object:
@@ -81,10 +118,6 @@ def short_id(value: object) -> str:
         number, digit = divmod(number, 62)
         letters.append(_LETTERS[digit])
     return "".join(letters)
-
-
-def _unanswered(ids: Iterable[str]) -> list[Message]:
-    return [{"role": "tool", "tool_call_id": call_id, "content": NO_RESULT} for call_id in ids]
 
 
 def _known(message: Message) -> Message:

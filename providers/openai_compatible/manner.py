@@ -64,7 +64,9 @@ _UNKNOWN = re.compile(
 _HISTORY = re.compile(
     r"\bmessages?\b.{0,40}\btool|tool[_ ]calls?\b|tool messages|tool message|'tool'", re.IGNORECASE
 )
-_ABOUT_TOOLS = re.compile(r"\btools?\b|tool_|\bcustom\b|\bfunctions?\b", re.IGNORECASE)
+#: What is said of a custom tool by those who have none: its kind, or what they miss in it.
+_KIND = re.compile(r"\b(custom|function)\b", re.IGNORECASE)
+_TOOLS = re.compile(r"\btools?\b|tool_|\bfunctions\b", re.IGNORECASE)
 #: llama.cpp says so with HTTP 500 (``common_chat_tools_parse_oaicompat`` in its ``common/chat.cpp``).
 _CANNOT_PARSE = "Failed to parse tools"
 _WORD_JSON = re.compile(r"must contain the word .?json", re.IGNORECASE)
@@ -142,7 +144,7 @@ def refuses(error: BadRequest, parameter: str) -> bool:
 def after_refusal(call: ChatCall, manner: Manner, error: ProviderError) -> Manner | None:
     """How to ask once more; None when ``error`` is not about the manner of asking."""
     if error.upstream_status == 500 and error.message.startswith(_CANNOT_PARSE):
-        return _functions_only(call, manner, error)
+        return _functions_only(call, manner, error, _TOOLS)
     if error.upstream_status not in (400, 422) or not isinstance(error, BadRequest):
         return None
     body = call.body
@@ -165,9 +167,11 @@ def after_refusal(call: ChatCall, manner: Manner, error: ProviderError) -> Manne
         return replace(manner, roomy=False)
     if not manner.say_json and _WORD_JSON.search(error.message):
         return replace(manner, say_json=True)
+    if (carried := _functions_only(call, manner, error, _KIND)) is not None:
+        return carried
     if not manner.tidy and _about_history(error) and _is_untidy(body):
         return replace(manner, tidy=True)
-    return _without_what_is_refused(body, manner, error) or _functions_only(call, manner, error)
+    return _without_what_is_refused(body, manner, error) or _functions_only(call, manner, error, _TOOLS)
 
 
 def with_step(sure: Manner, before: Manner, after: Manner) -> Manner:
@@ -182,12 +186,14 @@ def with_step(sure: Manner, before: Manner, after: Manner) -> Manner:
     return replace(sure, **step)
 
 
-def _functions_only(call: ChatCall, manner: Manner, error: ProviderError) -> Manner | None:
+def _functions_only(
+    call: ChatCall, manner: Manner, error: ProviderError, about: re.Pattern[str]
+) -> Manner | None:
     """Functions instead of custom tools, in the answer too: that is of one choice then."""
     if manner.functions_only or call.body.get("n") not in (None, 1) or not has_custom(call.body):
         return None
     said = f"{error.param} {error.message}"
-    return replace(manner, functions_only=True) if _ABOUT_TOOLS.search(said) else None
+    return replace(manner, functions_only=True) if about.search(said) else None
 
 
 def _is_untidy(body: Mapping[str, Any]) -> bool:
