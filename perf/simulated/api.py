@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from providers.simulated.models import MODELS, find
+from providers.simulated.prefix import count_tokens
 from providers.simulated.replies import Planner, last_user_text
 
 from .access import AccessGate
@@ -19,6 +20,7 @@ from .program import Program, answer, json_answer, make_plan, refuse, scripted_e
 from .refusal import Refusal, RefusedError, refusal_of
 from .scenario import ANY, PLAIN, Scenario, directive, from_json
 from .strict import check, check_headers
+from .strict_thinking import dropped_thinking
 from .when import When
 
 #: https://platform.claude.com/docs/en/api/errors: the Messages API takes at most 32 MB.
@@ -45,7 +47,7 @@ class Api:
         self.scripted: deque[Scenario] = deque()
         self._mounts = [mount(strict) for mount in mounts]
         self._planner = Planner()
-        self._memo: dict[tuple[bytes, str | None, bool], Program] = {}
+        self._memo: dict[tuple[bytes, str | None, str | None], Program] = {}
         self._models = {name: orjson.dumps(model.wire()) for name, model in MODELS.items()}
 
     def script(self, scenarios: Iterable[Scenario]) -> None:
@@ -83,7 +85,7 @@ class Api:
         )
         if not memorable:
             return self._answer(received, headers)
-        key = (received.raw, headers.get("anthropic-version"), "anthropic-beta" in headers)
+        key = (received.raw, headers.get("anthropic-version"), headers.get("anthropic-beta"))
         program = self._memo.get(key)
         if program is None:
             program = self._answer(received, headers)
@@ -107,6 +109,8 @@ class Api:
             refusal = check(request, headers)
             if refusal is not None:
                 return refuse(refusal)
+            if dropped := dropped_thinking(request):
+                received.notes["dropped_thinking"] = dropped
         if scenario.status >= 400:
             return scripted_error(scenario)
         try:
@@ -123,13 +127,7 @@ class Api:
         if self.strict:
             check_headers(received.raw_headers)
         if path == "/v1/messages/count_tokens" and received.method == "POST":
-            request = _parse(received.raw)
-            refusal = check(request, received.raw_headers, counting=True) if self.strict else None
-            if refusal is not None:
-                return refuse(refusal)
-            usage = Planner().plan({**request, "max_tokens": 0}).usage
-            fields = ("input_tokens", "cache_creation_input_tokens")
-            return json_answer(200, {"input_tokens": sum(usage[name] for name in fields)}, scenario)
+            return self._count(received, scenario or PLAIN)
         if path == "/v1/models" and received.method == "GET":
             return json_answer(200, self._page(query), scenario)
         if path.startswith("/v1/models/") and received.method == "GET":
@@ -138,6 +136,17 @@ class Api:
                 raise RefusedError(refusal_of(404, f"model: {path.removeprefix('/v1/models/')}"))
             return json_answer(200, orjson.Fragment(self._models[model.id]), scenario)
         raise RefusedError(Refusal(404, "not_found_error", "Not found"))
+
+    def _count(self, received: Received, scenario: Scenario) -> Program:
+        request = _parse(received.raw)
+        if self.strict and scenario.strict:
+            refusal = check(request, received.raw_headers, counting=True)
+            if refusal is not None:
+                return refuse(refusal)
+        try:
+            return json_answer(200, {"input_tokens": count_tokens(request)}, scenario)
+        except (AttributeError, KeyError, TypeError) as error:
+            return refuse(refusal_of(400, f"simulation: {type(error).__name__}: {error}"))
 
     def _page(self, query: dict[str, list[str]]) -> dict[str, Any]:
         """One page of the model list (https://platform.claude.com/docs/en/api/models-list)."""

@@ -17,6 +17,7 @@ from providers.simulated.prefix import estimate_tokens
 from .refusal import Refusal, RefusedError, invalid
 from .strict_messages import check_cache_control, check_conversation, check_system
 from .strict_schema import check_format_schema
+from .strict_thinking import BINDING_CONTROLS, check_block_binding, check_thinking_blocks
 from .strict_tools import check_tool_choice, check_tools
 
 VERSIONS = frozenset({"2023-01-01", "2023-06-01", "2026-10-21"})
@@ -84,13 +85,14 @@ def check(request: Any, headers: Mapping[str, str], *, counting: bool = False) -
         if not counting:
             _check_max_tokens(request, model)
             _check_scalars(request)
-        _check_thinking(request, model)
+        _check_thinking(request, model, headers.get("anthropic-beta", ""))
         _check_output_config(request, model)
         check_tools(request)
         check_tool_choice(request, model)
         check_system(request.get("system"))
         per_turn = PER_TURN_CONTROL in headers.get("anthropic-beta", "")
         check_conversation(request, model, current=version == CURRENT, per_turn=per_turn)
+        check_thinking_blocks(request, model)
         check_cache_control(request)
         _check_length(request, model)
     except RefusedError as refused:
@@ -183,7 +185,7 @@ def _check_scalars(request: dict[str, Any]) -> None:
     _one_of(request, "speed", ("standard", "fast", None))
 
 
-def _check_thinking(request: dict[str, Any], model: SimulatedModel) -> None:
+def _check_thinking(request: dict[str, Any], model: SimulatedModel, betas: str) -> None:
     config = request.get("thinking")
     if config is None:
         return
@@ -198,9 +200,11 @@ def _check_thinking(request: dict[str, Any], model: SimulatedModel) -> None:
             "thinking: Input tag found using 'type' does not match any of the expected tags: "
             "'adaptive', 'between_tools', 'disabled', 'enabled'"
         )
+    if BINDING_CONTROLS in betas and kind in ("adaptive", "enabled"):
+        allowed.add("block_binding")
+        check_block_binding(config.get("block_binding"), f"thinking.{kind}.block_binding")
     for name in config:
-        # `block_binding` belongs to a beta (thinking-binding-controls-2026-08-01).
-        if name not in allowed and name != "block_binding":
+        if name not in allowed:
             raise invalid(f"thinking.{kind}.{name}: Extra inputs are not permitted")
     if config.get("display") not in (None, "summarized", "omitted"):
         raise invalid(f"thinking.{kind}.display: Input should be 'summarized' or 'omitted'")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from providers.simulated.models import SimulatedModel
-from providers.simulated.prefix import blocks_of, verify
+from providers.simulated.prefix import blocks_of
 
 from .refusal import invalid
 
@@ -60,13 +60,6 @@ def check_conversation(
             )
         if _ends_in_white_space(messages[-1]):
             raise invalid("messages: final assistant content cannot end with trailing whitespace")
-    for index, message in enumerate(messages):
-        if message["role"] == "assistant":
-            for place, block in enumerate(blocks_of(message["content"])):
-                if block["type"] == "thinking":
-                    reason = verify(request, index, block, bound=model.bound_thinking)
-                    if reason:
-                        raise invalid(f"messages.{index}.content.{place}: {reason}")
 
 
 def check_cache_control(request: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import orjson
 
 _SIGNED = b"gateway-simulation-1:"
+#: What is wrong with a block that is itself as it was, in a conversation that is not.
+ANOTHER_CONVERSATION = "`thinking` block is bound to a different conversation"
 Json = Mapping[str, Any]
 
 
@@ -83,7 +85,7 @@ def verify(request: Json, index: int, block: Json, *, bound: bool) -> str | None
     if text != hashlib.sha256(str(block.get("thinking", "")).encode()).digest()[:8]:
         return "`thinking` blocks in the latest assistant message cannot be modified"
     if bound and prefix != _prefix_digest(request, request["messages"][:index]):
-        return "`thinking` block is bound to a different conversation"
+        return ANOTHER_CONVERSATION
     return None
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perf.simulated import check
+from perf.simulated.strict_thinking import dropped_thinking
 from providers.simulated.replies import Planner
 
 HEADERS = {"x-api-key": "k", "anthropic-version": "2026-10-21"}
@@ -303,3 +304,105 @@ def test_a_system_turn_has_an_effort_of_its_own_only_with_the_beta_that_brings_i
     assert check(body, {**HEADERS, "anthropic-beta": betas}) is None
     said = request(messages=[{**user(), "output_config": {"effort": "low"}}])
     assert check(said, {**HEADERS, "anthropic-beta": betas}) is not None
+
+
+BINDING = {**HEADERS, "anthropic-beta": "effort-2025-11-24,thinking-binding-controls-2026-08-01"}
+
+
+def moved(behaviour: Any, *, text: str = "think") -> dict[str, Any]:
+    """A conversation whose system prompt has changed since the model thought in it."""
+    asked = request(model="claude-opus-5-5", thinking={"type": "adaptive"}, system="be brief")
+    (thought, *rest) = Planner().plan(asked).content
+    thinking: dict[str, Any] = {"type": "adaptive"}
+    if behaviour is not None:
+        thinking["block_binding"] = {"prefix_mismatch_behavior": behaviour}
+    content = [{**thought, "thinking": text} if text != "think" else thought, *rest]
+    return {
+        **asked,
+        "thinking": thinking,
+        "system": "be long",
+        "messages": [user(), assistant(content), user()],
+    }
+
+
+def test_a_beta_lets_blocks_of_another_conversation_be_dropped() -> None:
+    for behaviour in (None, "error"):
+        refusal = check(moved(behaviour), BINDING)
+        assert refusal is not None
+        assert "bound to a different conversation" in refusal.message
+        assert dropped_thinking(moved(behaviour)) == []
+    assert check(moved("drop_block"), BINDING) is None
+    assert dropped_thinking(moved("drop_block")) == ["messages.1.content.0"]
+
+
+def test_a_block_that_was_changed_itself_is_refused_all_the_same() -> None:
+    refusal = check(moved("drop_block", text="forged"), BINDING)
+    assert refusal is not None
+    assert "cannot be modified" in refusal.message
+
+
+def test_without_its_beta_block_binding_is_an_extra_input() -> None:
+    refusal = check(moved("drop_block"), {**HEADERS, "anthropic-beta": "effort-2025-11-24"})
+    assert refusal is not None
+    assert refusal.message == "thinking.adaptive.block_binding: Extra inputs are not permitted"
+
+
+@pytest.mark.parametrize(
+    ("binding", "accepted"),
+    [(None, True), ({}, True), ({"prefix_mismatch_behavior": None}, True), ("drop_block", False)],
+)
+def test_every_field_of_block_binding_is_optional(binding: Any, accepted: bool) -> None:
+    asked = request(thinking={"type": "adaptive", "block_binding": binding})
+    assert (check(asked, BINDING) is None) is accepted
+
+
+def test_block_binding_takes_nothing_else() -> None:
+    for binding in ({"prefix_mismatch_behavior": "keep"}, {"suffix_mismatch_behavior": "error"}):
+        assert check(request(thinking={"type": "adaptive", "block_binding": binding}), BINDING) is not None
+
+
+def test_what_claude_code_sends_is_accepted() -> None:
+    """The shape of a first turn of claude-code 2.1.330, as captured, and of one that has a safeguard."""
+    betas = (
+        "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27,"
+        "per-turn-control-2026-07-01,mid-conversation-tool-changes-2026-07-01,thinking-token-count-2026-05-13,"
+        "advanced-tool-use-2025-11-20,effort-2025-11-24"
+    )
+    headers = {**OLD, "anthropic-beta": betas}
+    first = request(
+        model="claude-sonnet-5-5",
+        max_tokens=128_000,
+        stream=True,
+        system=[
+            {
+                "type": "text",
+                "text": "x-anthropic-billing-header: cc_version=2.1.330.572; cc_entrypoint=sdk-cli;",
+            },
+            {"type": "text", "text": "You are a Claude agent.", "cache_control": MARK},
+        ],
+        messages=[
+            user([{"type": "text", "text": "hello", "cache_control": MARK}]),
+            {"role": "system", "content": [{"type": "text", "text": "<system-reminder>…</system-reminder>"}]},
+        ],
+        tools=[{**TOOL, "description": "look", "defer_loading": True}],
+        metadata={"user_id": '{"device_id":"37d9","account_uuid":"","session_id":"bdbc"}'},
+        thinking={"type": "adaptive", "display": "omitted"},
+        context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        output_config={"effort": "medium"},
+    )
+    assert check(first, headers) is None
+    assert check({**first, "safeguards": {"level": "x"}, "speed": "fast"}, headers) is None
+    for name in ("context_management", "safeguards"):
+        refusal = check({**request(), name: {}}, OLD)
+        assert refusal is not None
+        assert refusal.message == f"{name}: Extra inputs are not permitted"
+
+
+def test_counting_takes_the_same_request_without_what_only_an_answer_needs() -> None:
+    asked = request(tools=[TOOL], system="be brief", thinking={"type": "adaptive"}, max_tokens=None)
+    assert check(asked, HEADERS, counting=True) is None
+    for name in ("max_tokens", "stream", "metadata", "stop_sequences"):
+        refusal = check({**asked, name: 1}, HEADERS, counting=True)
+        assert refusal is not None
+        assert refusal.message == f"{name}: Extra inputs are not permitted"
+    assert check({**asked, "messages": [assistant()]}, HEADERS, counting=True) is not None
