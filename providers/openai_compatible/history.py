@@ -36,9 +36,9 @@ NO_RESULT = "No result was recorded for this tool call."
 
 
 def tidied(messages: object) -> object:
-    """``messages`` (never changed) with the fields of the API only, short ids, every call answered right behind
-    it, in texts alone, and no answer to a call that was not made. The same messages always come to the same:
-    no prefix changes when a conversation goes on behind its results. What is no list of messages is returned
+    """``messages`` (never changed) with the fields of the API only, short ids, every call answered right
+    behind it, with text alone, and no answer to a call that was not made. The same messages always come to
+    the same: once the assistant goes on, no prefix changes any more. What is no list of messages is returned
     as it is."""
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         return messages

@@ -61,6 +61,8 @@ _UNKNOWN = re.compile(
     r"|not (supported|permitted|allowed|recognized)|extra_forbidden|does not support|unsupported",
     re.IGNORECASE,
 )
+#: An image in what a tool has returned, say.
+_KIND_OF_PART = re.compile(r"messages\W*\d+\W*content\W*\d+\W*type")
 _HISTORY = re.compile(
     r"\bmessages?\b.{0,40}\btool|tool[_ ]calls?\b|tool messages|tool message|'tool'", re.IGNORECASE
 )
@@ -202,7 +204,7 @@ def _is_untidy(body: Mapping[str, Any]) -> bool:
 
 
 def _about_history(error: BadRequest) -> bool:
-    if _HISTORY.search(error.message):
+    if _HISTORY.search(error.message) or _KIND_OF_PART.match(error.param or ""):
         return True
     place = error.param is not None and error.param.startswith(("messages", "tools"))
     return (place or "messages" in error.message or "tools" in error.message) and (

@@ -16,6 +16,7 @@ from providers.http import open_client
 from providers.openai_compatible.adapter import OpenAICompatibleProvider
 from providers.openai_compatible.history import NO_RESULT, short_id, tidied
 from providers.openai_compatible.manner import REMEMBERED, Manner, Manners, refuses
+from providers.translate.messages_turns import LATER_NOTE
 from providers.types import ChatCall, EmbeddingsCall, ModelInfo
 from tests.providers.anthropic.sources import Client, Scripted
 
@@ -291,21 +292,58 @@ def test_a_tidy_history_is_what_the_strictest_servers_take() -> None:
         result("call_2", "second"),
         result("nobody", "stray"),
         {"role": "user", "content": [{"type": "text", "text": "go on", "cache_control": {}}]},
-        result(LONG, "too late"),
+        result(LONG, "first"),
         calling("call_3"),
+        {"role": "assistant", "content": "never mind"},
+        result("call_3", "too late"),
     ]
     before = orjson.dumps(history)
     one, two, three = map(short_id, (LONG, "call_2", "call_3"))
     assert tidied(history) == [
         USER,
         calling(one, two, refusal=None),
+        result(one, "first"),
         result(two, "second"),
-        result(one, NO_RESULT),
         {"role": "user", "content": [{"type": "text", "text": "go on"}]},
         calling(three),
         result(three, NO_RESULT),
+        {"role": "assistant", "content": "never mind"},
     ]
     assert orjson.dumps(history) == before
+
+
+def test_what_tools_show_stands_behind_their_results() -> None:
+    """No server of this API takes anything but text as a tool's result."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    seen = [{"type": "text", "text": "seen"}, image]
+    one, two = map(short_id, ("call_1", "call_2"))
+    told = tidied(
+        [calling("call_1", "call_2"), {**result("call_1"), "content": seen}, USER, result("call_2")]
+    )
+    note = {"type": "text", "text": LATER_NOTE}
+    assert told == [
+        calling(one, two),
+        {**result(one), "content": [seen[0], note]},
+        result(two),
+        {"role": "user", "content": [{"type": "text", "text": f"Returned by the tool call {one}:"}, image]},
+        USER,
+    ]
+    assert tidied(told) == told
+
+
+def test_what_a_tool_shows_is_shown_by_the_user() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    shown = {**result("call_1"), "content": [{"type": "text", "text": "a tree"}, image]}
+    one = short_id("call_1")
+    returned = {"type": "text", "text": f"Returned by the tool call {one}:"}
+    texts = [{"type": "text", "text": "a tree"}, {"type": "text", "text": LATER_NOTE}]
+    assert tidied([USER, calling("call_1"), shown, USER]) == [
+        USER,
+        calling(one),
+        {**result(one), "content": texts},
+        {"role": "user", "content": [returned, image]},
+        USER,
+    ]
 
 
 ROLES = st.sampled_from(["user", "assistant", "tool", "system", "wizard"])
@@ -341,9 +379,9 @@ def test_tidying_is_idempotent_and_keeps_every_prefix(messages: list[Any], more:
             assert waiting == []
             waiting = [made["id"] for made in message.get("tool_calls", ())]
     assert waiting == []
-    # Behind a turn of the user nothing before it changes any more: the upstream's prompt cache holds.
+    # Once a turn of the user is answered, nothing before it changes: the upstream's prompt cache holds.
     asked = [*messages, USER]
-    longer: Any = tidied([*asked, *more])
+    longer: Any = tidied([*asked, {"role": "assistant", "content": "well"}, *more])
     prefix: Any = tidied(asked)
     assert longer[: len(prefix)] == prefix
 
