@@ -81,10 +81,10 @@ metrics_exporter = "none"
 
     def writes(self, path: Path, old: str, new: str) -> Call:
         # Without a catalogue that knows the model, Codex patches through its shell.
-        return Call("exec_command", {"cmd": f"apply_patch <<'EOF'\n{_patch(path, old, new)}EOF\n"})
+        return Call("exec_command", {"cmd": f"apply_patch <<'EOF'\n{patch(path, old, new)}EOF\n"})
 
 
-def _patch(path: Path, old: str, new: str) -> str:
+def patch(path: Path, old: str, new: str) -> str:
     return f"*** Begin Patch\n*** Update File: {path.name}\n@@\n-{old}\n+{new}\n*** End Patch\n"
 
 

@@ -6,6 +6,7 @@ and disconnects stay what they are.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import threading
@@ -32,6 +33,11 @@ class Sent:
     @property
     def body(self) -> Any:
         return json.loads(self.raw)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the body, as the upstream's ledger tells it of what arrived."""
+        return hashlib.sha256(self.raw).hexdigest()
 
 
 class Relay:

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 
 MODEL = "claude-opus-5-5"
 LOCAL_MODEL = "local:qwen3:8b"
+COMPATIBLE_MODEL = "sim:gpt-5.1"
 
 OLD, NEW = "old words", "new words"
 #: The files of the project; ``notes.txt`` is what the edit changes.
@@ -79,3 +80,4 @@ def _use(call_id: str, call: Call) -> Json:
 ASKED = Scene(QUESTION, _answer)
 EDITED = Scene(EDIT, _edit)
 EDITED_LOCALLY = replace(EDITED, model=LOCAL_MODEL, upstream="/api/chat")
+EDITED_COMPATIBLY = replace(EDITED, model=COMPATIBLE_MODEL, upstream="/openai/v1/chat/completions")

@@ -1,0 +1,51 @@
+"""A client of each dialect edits a project with a model that is not Claude, and cannot tell the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .catalog import CLIENTS
+from .client import ANSWER, Client
+from .scenes import EDITED_COMPATIBLY, EDITED_LOCALLY, NEW, THOUGHTS, Scene
+from .stage import Run
+
+BY_DIALECT = [client for client in CLIENTS if client.slug in ("claude-code", "codex", "opencode")]
+
+
+@pytest.mark.parametrize("scene", [EDITED_LOCALLY, EDITED_COMPATIBLY], ids=["ollama", "openai-compatible"])
+@pytest.mark.parametrize("client", BY_DIALECT, ids=lambda client: client.slug)
+def test_its_tools_change_a_file_for_any_model(
+    client: Client, scene: Scene, played: Callable[[Client, Scene], Run]
+) -> None:
+    run = played(client, scene)
+    assert run.returncode == 0, run
+    assert run.files["notes.txt"] == f"{NEW}\n", run
+    assert ANSWER in run.output, run
+    assert not run.left, run
+    assert not run.refused, run
+    assert run.to(client.endpoint), run
+    messages = run.at(scene.upstream)[-1]["body"]["messages"]
+    results = [message["content"] for message in messages if message["role"] == "tool"]
+    assert len(results) == 3, messages
+    assert any("old words" in result for result in results), results
+    assert any("change the notes" in result for result in results), results
+    if scene is EDITED_LOCALLY:
+        assert thoughts_of(messages) == list(THOUGHTS), messages
+
+
+@pytest.mark.parametrize("client", BY_DIALECT[:1], ids=lambda client: client.slug)
+def test_what_only_anthropic_reads_does_not_reach_a_local_model(
+    client: Client, played: Callable[[Client, Scene], Run]
+) -> None:
+    run = played(client, EDITED_LOCALLY)
+    assert b"x-anthropic-billing-header" in run.to(client.endpoint)[0].raw
+    for entry in run.at("/api/chat"):
+        assert "x-anthropic-billing-header" not in str(entry["body"])
+        assert not entry["notes"].get("ignored_fields"), entry["notes"]
+
+
+def thoughts_of(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["thinking"] for message in messages if message.get("thinking")]
