@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any, Literal
 from urllib.parse import quote_from_bytes
 
-import orjson
 from blacksheep import Content, Request, Response
 
 from middleware._body import Body
 from middleware._state import BODY, COMPLETION, Completion
+from providers.anthropic.wire import with_model
 from providers.base import CountsTokens, SpeaksMessages
 from providers.translate.message_writer import MessageWriter
 from providers.translate.messages_chat import to_chat
@@ -102,11 +102,10 @@ def _call(
     request: Request, body: Body, value: dict[str, Any], target: Target, endpoint: Endpoint
 ) -> MessagesCall:
     scope = scope_of(request)
+    wire = body.bytes()
     if value.get("model") != target.model:
+        wire = with_model(wire, value, target.model)
         value = {**value, "model": target.model}
-        wire = orjson.dumps(value)
-    else:
-        wire = body.bytes()
     wire = without_unsigned(wire, value) or wire
     # Servers let any byte through here; on the wire to the upstream only ASCII may stand.
     query = quote_from_bytes(scope.get("query_string", b""), safe=_QUERY).encode()
