@@ -128,10 +128,11 @@ def turn_key(content: Iterable[Any]) -> str:
     for block in content:
         if not isinstance(block, dict):
             continue
-        if block.get("type") == "tool_use":
+        kind = block.get("type")  # of a caller's: anything
+        if kind == "tool_use":
             call_id = block.get("id")
             return call_id if isinstance(call_id, str) and len(call_id) <= MAX_KEY else ""
-        if not first and block.get("type") in THINKING:
+        if not first and kind in ("thinking", "redacted_thinking"):
             proof = block.get("signature") or block.get("data")
             if isinstance(proof, str):
                 first = f"thinking:{sha256(proof.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
