@@ -46,7 +46,7 @@ def others_at(upstream: Upstream) -> dict[str, str]:
     return {
         "LOCAL_LLM_BASE_URL": upstream.base_url,
         "LOCAL_LLM_MODEL_ALLOWLIST": (
-            "llama3.1:8b,qwen3:8b,llama3.2:latest,codellama:13b,nomic-embed-text,"
+            "llama3.1:8b,qwen3:8b,llama3.2:latest,codellama:13b,nomic-embed-text,deepseek-coder-v2:16b,"
             "hf.co/unsloth/Qwen3-4B-GGUF:Q4_K_M"
         ),
         "OPENAI_COMPATIBLE_SIM_BASE_URL": f"{upstream.base_url}/openai/v1",

@@ -169,9 +169,40 @@ async def request_guard(install: Install, module: Any) -> None:
     assert (await call(app, path=CHAT, headers=[("host", "a"), ("host", "b")])).status == 400
 
 
+async def keep_alive(install: Install, module: Any) -> None:
+    app = await install(module.KeepAliveMiddleware, {"interval": 0.05})
+    await echoes(app)
+
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.2)
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    alone = await call(module.KeepAliveMiddleware(silent, interval=0.05), path=CHAT, body=b'{"stream": true}')
+    assert (alone.status, b": keep-alive" in alone.body) == (200, True), alone
+
+
+async def cors(install: Install, module: Any) -> None:
+    app = await install(module.CorsMiddleware, {"origins": ["https://a.example.com"]})
+    answer = await echoes(app, headers={"origin": "https://a.example.com"})
+    assert answer.headers["access-control-allow-origin"] == "https://a.example.com"
+    asked = {"origin": "https://a.example.com", "access-control-request-method": "POST"}
+    assert (await call(app, method="OPTIONS", path=CHAT, headers=asked)).status == 204
+
+
 CASES = {
     case.__name__: case
-    for case in (telemetry, disconnect, auth, rate_limit, body_limit, limits, request_guard)
+    for case in (
+        telemetry,
+        cors,
+        disconnect,
+        auth,
+        rate_limit,
+        body_limit,
+        keep_alive,
+        limits,
+        request_guard,
+    )
 }
 
 

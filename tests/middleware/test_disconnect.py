@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from middleware._state import ABORTED
+from middleware._state import ABORTED, ANSWERED
 from middleware.disconnect import DisconnectMiddleware
 
-from .asgi import Client, body_messages, call
+from .asgi import Client, body_messages, call, make_scope
 from .exchange import Exchange, answer_ok, sleeper, start_stream
 
 pytestmark = pytest.mark.anyio
@@ -315,3 +315,47 @@ async def test_other_scope_types_pass_untouched() -> None:
     scope = {"type": "websocket"}
     await DisconnectMiddleware(app)(scope, call, call)  # type: ignore[arg-type]
     assert seen == [(scope, call, call)]
+
+
+def _says_the_last_event(more: list[str], *, answered: bool) -> Any:
+    """Streams all of its answer and then takes a moment to end it."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        said: list[bool] = []
+        scope["state"][ANSWERED] = lambda: answered and bool(said)
+        await start_stream(send)
+        said.append(True)
+        await asyncio.sleep(0.05)
+        more.append("ends")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return app
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_client_that_leaves_with_all_of_its_answer_has_not_left_early(answered: bool) -> None:
+    more: list[str] = []
+    exchange = Exchange(_says_the_last_event(more, answered=answered))
+    await asyncio.sleep(0.02)
+    exchange.client.hang_up()
+    await exchange.done()
+    assert more == (["ends"] if answered else [])
+    assert exchange.state.get(ABORTED) == (None if answered else "client_disconnect")
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_the_end_of_a_body_that_nobody_waits_for_fails_nobody(answered: bool) -> None:
+    """Where a server reports a departure by raising from ``send``."""
+    ended: list[str] = []
+    app = DisconnectMiddleware(_says_the_last_event(ended, answered=answered), watch_after=5)
+    client = Client(body_messages(b"{}"))
+    state: dict[str, Any] = {"gateway.owned": True}
+
+    async def send(message: Any) -> None:
+        if ended:
+            raise OSError("the client has gone")
+
+    await app(make_scope(state=state), client.receive, send)
+    assert ended == ["ends"]
+    assert state.get(ABORTED) == (None if answered else "client_disconnect")

@@ -340,3 +340,23 @@ class TestWhatItActsOn:
         scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": []}
         await LimitsMiddleware(Below())(scope, client.receive, client.send)
         assert answer_of(client.sent).status == 0
+
+
+COUNTS = [
+    ("/v1/messages/count_tokens", "/v1/messages", {"messages": [{"role": "user", "content": LONG}]}),
+    ("/messages/count_tokens", "/messages", {"messages": [{"role": "user", "content": LONG}]}),
+    ("/v1/responses/input_tokens", "/v1/responses", {"input": LONG}),
+]
+
+
+@pytest.mark.parametrize(("count", "send", "value"), COUNTS)
+async def test_what_is_counted_is_clipped_as_what_is_sent_and_is_given_no_bound(
+    count: str, send: str, value: dict[str, Any]
+) -> None:
+    counted = await through(value, path=count, user_msg_max_chars=300)
+    sent = await through({**value, "max_tokens": 5}, path=send, user_msg_max_chars=300)
+    assert {**counted.value, "max_tokens": 5} == sent.value
+    assert len(orjson.dumps(counted.value)) < 600
+    short = await through({"messages": [{"role": "user", "content": "hi"}]}, path=count)
+    assert not short.replaced
+    assert DEFAULTED not in short.state

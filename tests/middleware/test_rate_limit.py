@@ -221,6 +221,13 @@ async def test_a_share_below_one_admits_one_request_and_the_next_when_it_is_due(
     assert 60 < int(answers[1].headers["retry-after"]) <= 120
 
 
+async def test_only_the_paths_that_are_named_are_counted() -> None:
+    app = RateLimitMiddleware(_hello, rpm=1, only=["/v1/messages/count_tokens"])
+    assert [(await call(app, path="/v1/messages")).status for _ in range(3)] == [200] * 3
+    counts = [(await call(app, path="/v1/messages/Count_Tokens/")).status for _ in range(2)]
+    assert counts == [200, 429]
+
+
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiolimiter", None)
     with pytest.raises(ModuleNotFoundError, match=r"gw-middleware\[ratelimit\]"):
