@@ -21,6 +21,7 @@ class TextWriter:
     __slots__ = (
         "_between",
         "_closing",
+        "_echo",
         "_head",
         "_include_usage",
         "_opening",
@@ -36,23 +37,21 @@ class TextWriter:
         self._include_usage = include_usage
         self._whole: dict[str, Any] = {}
         #: What was written since the last :meth:`take`; of a whole answer, its tokens.
-        self._out: list[bytes] = [escaped(echo)] if echo else []
+        self._out: list[bytes] = []
+        self._echo = echo
         self._head = self._opening = self._between = self._closing = b""
 
     def start(self, answer_id: str, created: int, model: str) -> None:
         fixed = {"id": f"cmpl-{answer_id}", "object": "text_completion", "created": created, "model": model}
-        if not self._streaming:
-            self._whole = fixed
-            return
+        self._whole = fixed
         self._head = b"data: " + orjson.dumps(fixed)[:-1] + b',"choices":['
         self._opening = self._head + b'{"index":0,"text":"'
         # With include_usage, every object but the last carries a null.
         null = b',"usage":null' if self._include_usage else b""
         self._closing = b'","logprobs":null,"finish_reason":null}]' + null + b"}\n\n"
         self._between = self._closing + self._opening
-        echo, self._out = self._out, []
-        if echo:
-            self.text(echo)
+        if self._echo:
+            self.text((escaped(self._echo),))
 
     def expect(self, *, reasoning: bool) -> None:
         """There is only text."""
