@@ -17,7 +17,7 @@ from .transcripts import ALL, UPSTREAMS, Transcript, events, rendered
 #: Bytes between two cuts: less than any event has, so that every event is cut in each of its places.
 STRIDE = 37
 #: Transcripts that are cut at each byte alone, which takes a second for every few kilobytes.
-SHORT = [asked for asked in ALL if len(asked.said()) < 1_120]
+SHORT = [asked for asked in ALL if len(asked.said()) < 1_000]
 
 every = pytest.mark.parametrize("asked", ALL, ids=lambda asked: asked.name)
 
