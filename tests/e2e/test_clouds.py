@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -65,3 +67,24 @@ def test_the_models_of_the_clouds_are_listed(client: openai.OpenAI, clouds: Gate
     assert "vertex:claude-opus-5" in names
     assert "vertex       a-project, global" in clouds.log
     assert "bedrock-secret" not in clouds.log
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_bedrock_answers_in_anthropics_own_dialect(clouds: Gateway, upstream: Upstream, stream: bool) -> None:
+    upstream.script({"path": "/anthropic/v1/messages", "text": "from the cloud"})
+    asked: Any = {
+        "model": "bedrock:anthropic.claude-opus-5",
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
+    with anthropic.Anthropic(base_url=clouds.base_url, api_key=KEY, max_retries=0) as sdk:
+        if stream:
+            with sdk.messages.stream(**asked) as events:
+                answer = events.get_final_message()
+        else:
+            answer = sdk.messages.create(**asked)
+        counted = sdk.messages.count_tokens(model=asked["model"], messages=asked["messages"])
+    assert [block.text for block in answer.content if block.type == "text"] == ["from the cloud"]
+    assert counted.input_tokens == answer.usage.input_tokens
+    assert [entry["body"]["model"] for entry in upstream.requests] == ["anthropic.claude-opus-5"] * 2
+    assert clouds.metric("gateway_tokens_total", provider="bedrock", direction="output") > 0
