@@ -45,6 +45,8 @@ class Api:
         self._gate = AccessGate(*ollama_access) if ollama_access is not None else None
         self.ledger = Ledger()
         self.scripted: deque[Scenario] = deque()
+        #: What the request at hand has taken, and from where; only what would wait for another.
+        self._taken: tuple[int, Scenario] | None = None
         self._mounts = [mount(strict) for mount in mounts]
         self._planner = Planner()
         self._memo: dict[tuple[bytes, str | None, str | None], Program] = {}
@@ -56,6 +58,14 @@ class Api:
 
     def handle(self, received: Received) -> Program:
         """The answer to a request whose body has arrived; never raises."""
+        self._taken = None
+        program = self._route(received)
+        if self._taken is not None and program.status >= 400:
+            # Who is refused asks again, better: the answer goes on waiting.
+            self.scripted.insert(*self._taken)
+        return program
+
+    def _route(self, received: Received) -> Program:
         url = urlsplit(received.path)
         try:
             if url.path == "/v1/messages" and received.method == "POST":
@@ -191,6 +201,8 @@ class Api:
         for index, scenario in enumerate(self.scripted):
             if scenario.path == path and (scenario.when is ANY or _holds(scenario.when, received)):
                 del self.scripted[index]
+                if scenario.when is not ANY and scenario.status < 400:
+                    self._taken = index, scenario
                 return scenario
         return None
 

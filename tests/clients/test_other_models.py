@@ -1,4 +1,4 @@
-"""A client of each dialect edits a project with a model that is not Claude, and cannot tell the difference."""
+"""A client of each dialect edits a project with a model that is not Claude, and notices no difference."""
 
 from __future__ import annotations
 

@@ -106,6 +106,22 @@ def test_a_condition_that_means_nothing_is_refused(when: Any, message: str) -> N
         from_json({"when": when})
 
 
+def test_an_answer_with_a_condition_outlives_a_refusal() -> None:
+    api = scripted({"text": "one", "when": {"says": "go"}}, {"text": "two", "when": {"says": "go"}})
+    body = {"model": "claude-opus-5", "messages": [user("go")]}
+    program = api.handle(Received("POST", "/v1/messages", HEADERS, json.dumps(body).encode(), "req_1"))
+    assert program.status == 400  # no max_tokens
+    assert [ask(api, user("go")), ask(api, user("go"))] == ["one", "two"]
+
+
+def test_a_scripted_error_is_given_once() -> None:
+    api = scripted({"status": 529, "when": {"says": "go"}}, {"text": "two", "when": {"says": "go"}})
+    body = {"model": "claude-opus-5", "max_tokens": 9, "messages": [user("go")]}
+    program = api.handle(Received("POST", "/v1/messages", HEADERS, json.dumps(body).encode(), "req_1"))
+    assert program.status == 529
+    assert ask(api, user("go")) == "two"
+
+
 def test_a_directive_has_no_condition() -> None:
     assert directive("[sim tokens=3]") == Scenario(tokens=3)
     with pytest.raises(ValueError, match="when"):

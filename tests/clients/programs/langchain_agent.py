@@ -1,5 +1,7 @@
 """LangChain: ``bind_tools``; messages go back as they came. ``DIALECT``: chat, responses or messages."""
 
+# mypy: disable-error-code="import-not-found"
+
 import os
 from typing import Any
 
