@@ -22,7 +22,7 @@ from providers.types import MessagesCall
 
 from ..dispatch import Dispatcher, Target
 from ..settle import REPLY, presentable
-from ._ask import answer, ask, call_of, wants_stream
+from ._ask import answer, ask, call_of, passes_messages, wants_stream
 from ._http import (
     ESTIMATED,
     SSE_HEADERS,
@@ -50,7 +50,7 @@ def messages(dispatcher: Dispatcher) -> Handler:
     async def handle(request: Request) -> Response:
         body = json_object(request)
         target = dispatcher.resolve(body.get("model"))
-        if isinstance(target.provider, SpeaksMessages):
+        if passes_messages(target.provider):
             return await _pass_on(request, target, target.provider, body, "messages")
         stream = wants_stream(body)
         chat = to_chat(body)
@@ -68,7 +68,7 @@ def count_tokens(dispatcher: Dispatcher) -> Handler:
     async def handle(request: Request) -> Response:
         body = json_object(request)
         target = dispatcher.resolve(body.get("model"))
-        if isinstance(target.provider, SpeaksMessages):
+        if passes_messages(target.provider):
             return await _pass_on(request, target, target.provider, body, "count_tokens")
         if not isinstance(target.provider, CountsTokens):
             raise cannot_count(target)
