@@ -101,8 +101,8 @@ class Conversation:
 @dataclass(frozen=True, slots=True)
 class Habits:
     """What the clients of a dialect do and others cannot. ``orderly``: as the Messages API demands it
-    of its own clients, since their requests are passed on to it as they are. ``twice``: a second result of a
-    call is a mistake (in the Responses dialect it is one more output)."""
+    of its own clients, since their requests are passed on to it as they are. ``twice``: an id may
+    come twice in one turn, and a second result is a mistake (for Responses it is one more output)."""
 
     custom: bool = True
     namespaces: bool = False
@@ -209,6 +209,8 @@ class _Author:
         if not self._tools:
             return [Turn("assistant", self._texts())]
         calls = tuple(self._call() for _ in range(self._chance.choice((1, 1, 2, 3))))
+        if not self._habits.twice:
+            calls = tuple({call.id: call for call in calls}.values())
         before = self._texts() if self._chance.random() < 0.5 else ()
         turns = [Turn("assistant", (*self._thoughts(), *before, *calls))]
         ids = [call.id for call in calls]

@@ -63,10 +63,12 @@ class Said:
         self.images += filter(_is_image, texts)
 
     def own(self) -> Said:
-        """Without the turns that the API demands at the beginning and the end, and that nobody has said."""
+        """Without the turns that the API demands at the beginning and the end, and that nobody has said.
+        A note before anybody has said anything is one of the system."""
         turns = self.turns[1:] if self.turns[:1] == [("user", [START_TURN])] else self.turns
         turns = turns[:-1] if turns[-1:] == [("user", [END_TURN])] else turns
-        return Said(self.system, turns, self.calls, self.images)
+        noted = turns[0][1] if turns and turns[0][0] == "note" else []
+        return Said([*self.system, *noted], turns[1:] if noted else turns, self.calls, self.images)
 
     def for_chats(self) -> Said:
         """As far as a chat can be told."""
@@ -158,7 +160,7 @@ def said_by(talk: Conversation) -> Said:
                     call.result = [found for part in result.parts if (found := _told(part))]
                     said.images += filter(_is_image, call.result)
                     call.failed = result.failed
-    return said
+    return said.own()
 
 
 def _told(part: Part) -> str:

@@ -1,4 +1,4 @@
-"""``python -m tests.providers.roundtrip.sessions``: the requests of recorded agent sessions before the judges.
+"""``python -m tests.providers.roundtrip.sessions``: requests of recorded agent sessions before the judges.
 
 The folder is named by ``AGENT_SESSIONS``; it holds sessions of pi (``claude-session/*.jsonl``), of OpenHands
 (``openhands/*.jsonl``) and of SWE-agent (``swe-agent/*.traj``), as their repositories publish them. A request
