@@ -141,7 +141,7 @@ class OllamaMount:
         if answer.unload:
             self._loaded.pop(answer.model.name, None)
             return _json(answer.said if isinstance(answer.said, bytes) else b"{}")
-        if ignored := ignored_fields(path, received.raw):
+        if ignored := ignored_fields(received.raw, path):
             answer.notes["ignored_fields"] = ignored
         remembered = _Remembered(
             _program(answer, _DIALECTS[path], stream=request.get("stream", True)),

@@ -228,7 +228,7 @@ def decode(path: str, raw: bytes) -> dict[str, Any]:
 _KNOWN = {"/api/chat": _CHAT_FIELDS.keys(), "/api/generate": _GENERATE_FIELDS.keys()}
 
 
-def ignored_fields(path: str, raw: bytes) -> list[str]:
+def ignored_fields(raw: bytes, path: str = "/api/chat") -> list[str]:
     """Top-level fields of a request that the real one never looks at (``tool_choice``, say)."""
     value = loads(raw)
     return sorted(value.keys() - _KNOWN[path]) if isinstance(value, dict) else []
