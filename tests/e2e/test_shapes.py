@@ -8,6 +8,7 @@ from typing import Any
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from .gateway import KEY, Gateway
 from .upstream import Upstream
@@ -66,9 +67,9 @@ def test_a_foreign_shape_is_answered_in_chat_chunks(
     stream = client.post(
         "/chat/completions",
         body={"model": model, **SHAPES[shape]},
-        cast_to=openai.types.chat.ChatCompletionChunk,
+        cast_to=ChatCompletionChunk,
         stream=True,
-        stream_cls=openai.Stream[openai.types.chat.ChatCompletionChunk],
+        stream_cls=openai.Stream[ChatCompletionChunk],
     )
     chunks = list(stream)
     assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"}
@@ -92,7 +93,7 @@ def test_a_patch_is_plain_text_both_ways(client: openai.OpenAI, upstream: Upstre
     answer = client.post(
         "/chat/completions",
         body={"model": model, "input": "Patch it", "tools": [FLAT, PATCH]},
-        cast_to=openai.types.chat.ChatCompletion,
+        cast_to=ChatCompletion,
     )
     calls = answer.choices[0].message.tool_calls
     assert calls is not None

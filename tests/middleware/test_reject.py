@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from middleware._asgi import Message
-from middleware._reject import Rejection, drained, envelope, reject_json, sse_error
+from middleware._reject import Rejection, dialect_of, drained, envelope, reject_json, sse_error
 
 from .asgi import call, make_scope
 
@@ -107,3 +107,33 @@ async def test_a_drained_refusal_does_not_wait_for_ever() -> None:
 
     await drained(seconds=0.01)(REJECTION)(make_scope(), never, client.send)
     assert client.sent[0]["status"] == 429
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [
+        ("/v1/messages", "anthropic"),
+        ("/messages", "anthropic"),
+        ("/V1//Messages/count_tokens/", "anthropic"),
+        ("/v1/responses", "responses"),
+        ("/responses/resp_1/cancel", "responses"),
+        ("/v1/chat/completions", "openai"),
+        ("/v1/messages_of_mine", "openai"),
+        ("/v1/responsesx", "openai"),
+        ("/", "openai"),
+        ("/v1/messages/" + "x" * 500, "openai"),
+    ],
+)
+def test_the_dialect_is_that_of_the_path(path: str, dialect: str) -> None:
+    assert dialect_of({"path": path}) == dialect
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_response_that_breaks_off_is_a_failed_one(first: bool) -> None:
+    """OpenAI's SDK insists on a ``response.created`` before anything else, and numbers only ever grow."""
+    raw = sse_error(Rejection(504, "Too late.", code="deadline_exceeded"), "responses", "req_1", first=first)
+    events = [orjson.loads(event.partition(b"data: ")[2]) for event in raw.split(b"\n\n") if event]
+    assert [event["type"] for event in events] == ["response.created", "response.failed"][not first :]
+    assert events[-1]["response"]["status"] == "failed"
+    assert events[-1]["response"]["error"] == {"code": "deadline_exceeded", "message": "Too late."}
+    assert events[-1]["sequence_number"] == (1 if first else 2**31 - 1)
