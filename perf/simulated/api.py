@@ -46,7 +46,7 @@ class Api:
         self.ledger = Ledger()
         self.scripted: deque[Scenario] = deque()
         #: What the request at hand has taken, and from where; only what would wait for another.
-        self._taken: tuple[int, Scenario] | None = None
+        self._taken: list[tuple[int, Scenario]] = []
         self._mounts = [mount(strict) for mount in mounts]
         self._planner = Planner()
         self._memo: dict[tuple[bytes, str | None, str | None], Program] = {}
@@ -58,11 +58,12 @@ class Api:
 
     def handle(self, received: Received) -> Program:
         """The answer to a request whose body has arrived; never raises."""
-        self._taken = None
+        self._taken.clear()
         program = self._route(received)
-        if self._taken is not None and program.status >= 400:
+        if program.status >= 400:
             # Who is refused asks again, better: the answer goes on waiting.
-            self.scripted.insert(*self._taken)
+            for index, scenario in self._taken:
+                self.scripted.insert(index, scenario)
         return program
 
     def _route(self, received: Received) -> Program:
@@ -202,7 +203,7 @@ class Api:
             if scenario.path == path and (scenario.when is ANY or _holds(scenario.when, received)):
                 del self.scripted[index]
                 if scenario.when is not ANY and scenario.status < 400:
-                    self._taken = index, scenario
+                    self._taken.append((index, scenario))
                 return scenario
         return None
 

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 MODEL = "claude-opus-5-5"
 LOCAL_MODEL = "local:qwen3:8b"
-COMPATIBLE_MODEL = "sim:gpt-4o"
+COMPATIBLE_MODEL = "sim:gpt-5.1"
 
 OLD, NEW = "old words", "new words"
 #: The files of the project; ``notes.txt`` is what the edit changes.
