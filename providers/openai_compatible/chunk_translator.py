@@ -25,6 +25,7 @@ from ..translate.deltas import readable
 from ..types import NewWriter, Usage
 from . import usage as usages
 from .chunk_calls import Call, Calls
+from .delta_parts import content_in, object_in, thinking_in
 from .errors import Errors, error_in
 from .runs import Run, run_of
 
@@ -44,8 +45,6 @@ FINISH_REASONS = {
 }
 #: The answer did not come to its end (OpenRouter, Mistral; DeepSeek).
 _BROKEN_OFF = {"error": 500, "insufficient_system_resource": 503}
-#: Fields of a delta in which servers show the model's thinking; some fill two of them with the same.
-_REASONING = ("reasoning_content", "reasoning")
 _REGULAR = re.compile(rb"data: ?(\{[^\r\n]*+)(?:\n\n|\r\n\r\n)")
 _END = re.compile(rb"\n\r?\n")
 _NOT_OF_AN_ID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -163,7 +162,7 @@ class ChunkTranslator(AnswerTranslator):
             raise Malformed("an event that is not JSON") from None
         error = error_in(chunk)
         if error is not None or name == b"error":
-            raise self._errors.of_event(error or _object(chunk), request_id=self._request_id)
+            raise self._errors.of_event(error or object_in(chunk), request_id=self._request_id)
         if not isinstance(chunk, dict):
             raise Malformed("an event that is not an object")
         self._chunk(chunk, raw)
@@ -202,10 +201,10 @@ class ChunkTranslator(AnswerTranslator):
         the field that says it, what it says, and of which call."""
         if isinstance(error := choice.get("error"), dict):
             raise self._errors.of_event(error, request_id=self._request_id)
-        delta = _object(choice.get("delta"))
+        delta = object_in(choice.get("delta"))
         plain: list[tuple[str, str, Call | None] | None] = []
-        field, thought = _thought(delta)
-        said, more = _content(delta.get("content"))
+        field, thought = thinking_in(delta)
+        said, more = content_in(delta.get("content"))
         if thought or more:
             self._leave_run()
             self._writer.reasoning([escaped(part) for part in (thought, more) if part])
@@ -273,41 +272,3 @@ class _ChunkParser(SseParser):
             self._event = b"error"
             line = b"data" + line.removeprefix(b"error")
         super()._field(line)
-
-
-def _thought(delta: dict[str, Any]) -> tuple[str, str]:
-    """``(field, what it says)`` of the model's thinking in ``delta``."""
-    for name in _REASONING:
-        if isinstance(value := delta.get(name), str) and value:
-            return name, value
-    details = delta.get("reasoning_details")  # https://openrouter.ai/docs/use-cases/reasoning-tokens
-    if not isinstance(details, list):
-        return "", ""
-    parts = [
-        part.get("summary") if part.get("type") == "reasoning.summary" else part.get("text")
-        for part in details
-        if isinstance(part, dict)
-    ]
-    return "", "".join(part for part in parts if isinstance(part, str))
-
-
-def _content(content: object) -> tuple[str, str]:
-    """``(text, thinking)`` of a delta's content. Mistral's reasoning models write a list of parts
-    (https://docs.mistral.ai/capabilities/reasoning/)."""
-    if isinstance(content, str) or not content:
-        return (content if isinstance(content, str) else ""), ""
-    if not isinstance(content, list):
-        raise Malformed("a chunk with wrong content")
-    said, thought = "", ""
-    for part in content:
-        holder = _object(part)
-        if holder.get("type") == "thinking":
-            inner = holder.get("thinking")
-            thought += inner if isinstance(inner, str) else _content(inner)[0]
-        elif isinstance(text := holder.get("text"), str):
-            said += text
-    return said, thought
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
