@@ -50,6 +50,7 @@ _STATUS_OF_TYPE = {
 _PASSING = frozenset({408, 409})
 _KEY = re.compile(r"sk-[A-Za-z0-9_-]{6,}")
 _TOO_LONG = re.compile(r"prompt is too long|exceeds? (the )?context (limit|window)", re.IGNORECASE)
+_UNKNOWN_MODEL = re.compile(r"model: (\S+)")
 _NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
 
 Header = Callable[[bytes], bytes | None]
@@ -103,7 +104,7 @@ def _build(
     if status == 400:
         return (ContextTooLong if _TOO_LONG.search(said) else BadRequest)(text, **common)
     if status == 404:
-        return ModelNotFound(text, param="model", **common)
+        return ModelNotFound(_named(text), param="model", **common)
     if status == 429:
         return RateLimited(text, retry_after=retry_after, **common)
     if status in (503, 529):
@@ -116,6 +117,14 @@ def _build(
         code = "request_too_large" if status == 413 else None
         return Refused(text, status=status, code=code, retryable=status in _PASSING, **common)
     return ProtocolError(f"The upstream answered HTTP {status}, which is no answer.", **common)
+
+
+def _named(text: str) -> str:
+    """A sentence for ``model: NAME``, which is all that Claude says of a model that is not there."""
+    unknown = _UNKNOWN_MODEL.fullmatch(text)
+    if unknown is None:
+        return text
+    return f"The model '{unknown[1]}' does not exist, or the gateway's key may not use it."
 
 
 def _without_keys(value: Any) -> Any:

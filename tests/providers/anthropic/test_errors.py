@@ -118,3 +118,10 @@ def test_retry_after_may_be_a_date() -> None:
 
 def test_a_very_long_message_is_cut() -> None:
     assert len(error(400, "x" * 10_000).message) == 2_000
+
+
+def test_a_model_that_is_not_there_is_called_so_and_claudes_own_words_are_kept() -> None:
+    said = {"type": "not_found_error", "message": "model: claude-nonesuch-9"}
+    found = error(404, body={"type": "error", "error": said, "request_id": "req_1"})
+    assert str(found) == "The model 'claude-nonesuch-9' does not exist, or the gateway's key may not use it."
+    assert found.upstream_error == said
