@@ -13,6 +13,9 @@ _UP = (b"anthropic-", b"x-stainless-", b"x-claude-code-", b"x-claude-remote-", b
 _UP_NAMES = frozenset((b"user-agent", b"x-app", b"x-client-app", b"x-client-request-id"))
 #: Whose account pays is the operator's business: a caller neither chooses it nor is told.
 _ACCOUNT = frozenset((b"anthropic-organization-id", b"anthropic-workspace-id"))
+#: What is left of a subscription, which is the operator's: Claude Code shows it to its user as the user's own
+#: (its protocol for gateways asks to leave it out).
+_SUBSCRIPTION = b"anthropic-ratelimit-unified-"
 #: Rate limits and all else that Anthropic says in its own name, and what steers the retries of clients
 #: (https://platform.claude.com/docs/en/api/rate-limits#response-headers). ``request-id`` travels apart from
 #: them, since every answer has one.
@@ -33,5 +36,7 @@ def downward(headers: Iterable[Header]) -> tuple[Header, ...]:
     return tuple(
         header
         for header in headers
-        if (header[0].startswith(b"anthropic-") or header[0] in _DOWN_NAMES) and header[0] not in _ACCOUNT
+        if (header[0].startswith(b"anthropic-") or header[0] in _DOWN_NAMES)
+        and header[0] not in _ACCOUNT
+        and not header[0].startswith(_SUBSCRIPTION)
     )

@@ -18,7 +18,6 @@ PLAIN: dict[str, Any] = {
 LIMITS = {
     "anthropic-ratelimit-requests-limit": "50",
     "anthropic-ratelimit-tokens-reset": "2026-11-23T21:00:00Z",
-    "anthropic-ratelimit-unified-status": "allowed",
 }
 THEIR_OWN = {
     "set-cookie": "canary=1; Path=/",
@@ -27,6 +26,7 @@ THEIR_OWN = {
     "cf-cache-status": "canary",
     "via": "1.1 canary",
     "anthropic-organization-id": "canary",
+    "anthropic-ratelimit-unified-status": "canary",
     "x-robots-tag": "canary",
     "strict-transport-security": "max-age=1; canary",
     "access-control-allow-origin": "https://canary.example",
