@@ -2,7 +2,8 @@
 
 The promises themselves are the docstrings of the cases, by theme: ``contract_answers`` (text, stream,
 usage, stop reasons), ``contract_requests`` (what a caller may send), ``contract_tools``,
-``contract_content`` (images, documents, schemas, thinking), ``contract_models`` (lists, embeddings),
+``contract_content`` (images, documents, schemas, thinking), ``contract_dialects`` (Messages, Responses,
+counting, completions), ``contract_models`` (lists, embeddings),
 ``contract_faults`` (before the first byte and after it), ``contract_flow`` (cancelling, connections, bytes).
 
 Every case runs against every subject. A provider that cannot keep one opts out in writing, in its
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from providers.base import Feature, Provider, SpeaksEmbeddings, SpeaksMessages
+from providers.base import Feature, Provider, SpeaksCompletions, SpeaksEmbeddings, SpeaksMessages
 from providers.errors import BadRequest
 from providers.http import HttpClient, Timeouts
 
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
 Run = Callable[["Stage"], Awaitable[None]]
 #: Features that show in the provider's type: there is no request that a provider without them could refuse.
-_BY_TYPE: dict[Feature, type] = {"embeddings": SpeaksEmbeddings, "messages": SpeaksMessages}
+_BY_TYPE: dict[Feature, type] = {
+    "embeddings": SpeaksEmbeddings,
+    "messages": SpeaksMessages,
+    "completions": SpeaksCompletions,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ THEMES = (
     "Requests",
     "Tools",
     "Content",
+    "Dialects",
     "Models and embeddings",
     "Faults before the first byte",
     "Faults after the first byte",
@@ -113,6 +119,8 @@ class Models:
     #: A model that cannot see.
     blind: str = ""
     embedding: str = ""
+    #: A model that completes texts.
+    completing: str = ""
     #: A model and a number of characters of prompt that do not fit into its context window.
     small: str = ""
     overflow: int = 900_000

@@ -39,7 +39,9 @@ _FEATURES: dict[Feature, str] = {
     "json_object": "`response_format: json_object`",
     "thinking": "`reasoning_content` is shown, `reasoning_effort` has an effect",
     "embeddings": "`/v1/embeddings`",
-    "messages": "`/v1/messages` is passed through in Anthropic's own dialect",
+    "messages": "`/v1/messages` is passed through in Anthropic's own dialect, and translated elsewhere",
+    "completions": "`/v1/completions`",
+    "signed_thinking": "thinking is signed and taken back, as Claude demands",
 }
 
 

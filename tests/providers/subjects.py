@@ -16,6 +16,7 @@ from providers.simulated.adapter import SimulatedProvider
 from . import (  # noqa: F401
     contract_answers,
     contract_content,
+    contract_dialects,
     contract_faults,
     contract_flow,
     contract_models,
@@ -30,9 +31,12 @@ def _all(needs: str, opt_out: OptOut) -> dict[str, OptOut]:
     return {name: opt_out for name, case in CASES.items() if case.needs == needs}
 
 
+_TRANSLATED = OptOut("Its upstream speaks another dialect, so that a request in Anthropic's is translated.")
+
 #: Wherever Claude answers.
 CLAUDE = {
     **_all("embeddings", OptOut("The Messages API has no embeddings; other providers answer for them.")),
+    **_all("completions", OptOut("The Messages API completes no texts; other providers do.")),
     "blind_model": OptOut("There is no such model: every Claude sees."),
 }
 
@@ -119,6 +123,7 @@ OLLAMA = Subject(
             dropped="tool_choice",
         ),
         "documents": OptOut("Ollama takes texts and images, and no other files.", param="messages"),
+        "messages_pass": _TRANSLATED,
         "content_filter": OptOut("Local models have no filter of the upstream's that could end an answer."),
     },
 )
@@ -134,12 +139,14 @@ OPENAI = Subject(
         thinking="gpt-5.1",
         blind="gpt-4",
         embedding="text-embedding-3-small",
+        completing="gpt-3.5-turbo-instruct",
         small="gpt-4",
         overflow=100_000,
     ),
     models_path="/openai/v1/models",
     embeddings_path="/openai/v1/embeddings",
     opt_outs={
+        "messages_pass": _TRANSLATED,
         "one_choice": OptOut("The request is passed on as it is, and the upstream answers several choices."),
         "broken_bytes": OptOut(
             "Chunks that hold nothing but a piece of text are passed on as they are, without being parsed."
