@@ -13,6 +13,7 @@ from providers.translate.reasoning_blob import unpack
 from .client import ANSWER, Client, Column
 from .conftest import clients
 from .marks import marks
+from .report import described
 from .scenes import ASKED, EDITED, NEW, READS, THOUGHTS, WRITE, Scene
 from .stage import Run
 
@@ -43,7 +44,9 @@ def test_a_plain_question_is_answered(client: Client, played: Played, note: Note
 
 
 @clients()
-def test_its_tools_change_a_file(client: Client, played: Played, note: Note) -> None:
+def test_its_tools_change_a_file(
+    client: Client, played: Played, note: Note, record_property: Callable[[str, object], None]
+) -> None:
     run = played(client, EDITED)
     assert run.returncode == 0, run
     assert run.files["notes.txt"] == f"{NEW}\n", run
@@ -56,6 +59,8 @@ def test_its_tools_change_a_file(client: Client, played: Played, note: Note) -> 
         assert "old words" in results[READS[0]], results
         assert "change the notes" in results[READS[1]], results
         assert results[WRITE], results
+    last = run.to(client.endpoint)[-1]
+    record_property("sends", f"{client.slug} {json.dumps(described(last.headers, last.body))}")
     note(client, "tools")
 
 
