@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help install dev demo serve test check lint types imports format bench locust fuzz providers lock clean
+.PHONY: help install dev demo serve test check lint types imports format bench locust fuzz providers clients lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,11 +59,18 @@ fuzz: dev ## the property tests, fifty times longer
 providers: dev ## the contract of all providers; writes docs/providers.md from the run
 	$(BIN)/python -m tests.providers.report
 
+clients: dev ## real programs of npm and PyPI against the gateway; writes the tables of README.md and docs/clients.md
+	$(BIN)/python -m tests.clients.report
+
 lock: ## write the lock files again from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --generate-hashes --no-annotate --python-version 3.11 \
 		--group build --custom-compile-command 'make lock' -q -o requirements.lock
 	uv pip compile pyproject.toml --universal --generate-hashes --no-annotate --python-version 3.11 \
 		--group dev -c requirements.lock --custom-compile-command 'make lock' -q -o requirements-dev.lock
+	for client in aider langchain llm; do \
+		uv pip compile tests/clients/locks/$$client.in --universal --generate-hashes --no-annotate \
+			--python-version 3.11 --custom-compile-command 'make lock' -q -o tests/clients/locks/$$client.txt; \
+	done
 
 clean: ## remove what was built
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/clients/.installed dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,7 @@ def test_marks_have_the_same_name_in_both_dialects() -> None:
         "messages": [
             {"role": "user", "content": [{"type": "text", "text": "go", "cache_control": MARK}]},
             {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "cache_control": MARK}]},
-            {
-                "role": "user",
-                "content": [{"type": "tool_result", "tool_use_id": "c1", "cache_control": MARK}],
-            },
+            {"role": "user", "content": [result]},
         ],
         "tools": [{"name": "f", "cache_control": MARK}],
     }
@@ -157,9 +154,16 @@ def test_what_a_client_leaves_running_is_ended(tmp_path: Path) -> None:
 
 def is_running(process: int) -> bool:
     """Whether the process is there and no zombie that nobody has waited for."""
-    command = ["ps", "-o", "stat=", "-p", str(process)]
-    state = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return bool(state) and not state.startswith("Z")
+    if not Path("/proc/self/stat").exists():
+        with suppress(ProcessLookupError):
+            os.kill(process, 0)
+            return True
+        return False
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
