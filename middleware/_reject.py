@@ -98,7 +98,10 @@ def envelope(rejection: Rejection, dialect: Dialect, request_id: str | None = No
         kind = _ANTHROPIC_TYPES.get(
             rejection.status, "invalid_request_error" if rejection.status < 500 else "api_error"
         )
-        body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": rejection.message}}
+        message, place = rejection.message, rejection.param
+        if place and "." in place and place not in message:
+            message = f"{place}: {message}"  # as Claude's own say it: there is no field for it
+        body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
         if request_id:
             body["request_id"] = request_id
         return body

@@ -7,10 +7,14 @@ by their shape and answered as a chat.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from blacksheep import Request, Response
 
+from providers.errors import BadRequest
+from providers.translate.places import in_their_terms
+from providers.translate.responses_chat import place_of
 from providers.translate.shapes import as_chat
 
 from ..dispatch import Dispatcher
@@ -27,7 +31,12 @@ def chat_completions(dispatcher: Dispatcher) -> Handler:
         stream = wants_stream(body)
         target = dispatcher.resolve(body.get("model"), body.get("provider"))
         asked = as_chat(without_provider(body), signed=signs(target))
-        reply, headers = await ask(request, target, asked)
+        try:
+            reply, headers = await ask(request, target, asked)
+        except BadRequest as error:
+            if body.get("messages") is not None:
+                raise
+            raise in_their_terms(error, {"messages": "input"}, partial(place_of, body)) from None
         if reply.dropped:
             headers.append(dropped_header(reply.dropped))
         return await answer(reply, headers, stream=stream)

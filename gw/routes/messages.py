@@ -6,6 +6,7 @@ to, and its answer is written in this dialect.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote_from_bytes
 
@@ -15,8 +16,10 @@ from middleware._body import Body
 from middleware._state import BODY, COMPLETION, Completion
 from providers.anthropic.wire import with_model
 from providers.base import CountsTokens, SpeaksMessages
+from providers.errors import BadRequest
 from providers.translate.message_writer import MessageWriter
-from providers.translate.messages_chat import to_chat
+from providers.translate.messages_chat import THEIR_NAMES, place_of, to_chat
+from providers.translate.places import in_their_terms
 from providers.translate.unsigned import without_unsigned
 from providers.types import MessagesCall
 
@@ -54,7 +57,10 @@ def messages(dispatcher: Dispatcher) -> Handler:
             return await _pass_on(request, target, target.provider, body, "messages")
         stream = wants_stream(body)
         chat = to_chat(body)
-        reply, headers = await ask(request, target, chat.body, MessageWriter)
+        try:
+            reply, headers = await ask(request, target, chat.body, MessageWriter)
+        except BadRequest as error:
+            raise in_their_terms(error, THEIR_NAMES, partial(place_of, body)) from None
         if dropped := (*chat.dropped, *reply.dropped):
             headers.append(dropped_header(dropped))
         return await answer(reply, headers, stream=stream)
@@ -72,7 +78,11 @@ def count_tokens(dispatcher: Dispatcher) -> Handler:
             return await _pass_on(request, target, target.provider, body, "count_tokens")
         if not isinstance(target.provider, CountsTokens):
             raise cannot_count(target)
-        count = await target.provider.estimate(call_of(request, target, to_chat(body).body))
+        call = call_of(request, target, to_chat(body).body)
+        try:
+            count = await target.provider.estimate(call)
+        except BadRequest as error:
+            raise in_their_terms(error, THEIR_NAMES, partial(place_of, body)) from None
         headers = [*target_headers(target, target.model, state_of(request)), ESTIMATED]
         return json_response({"input_tokens": count}, headers)
 

@@ -6,6 +6,7 @@ What refers to a stored response is answered with what to do instead.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,8 +14,10 @@ from blacksheep import Request, Response
 
 from middleware._reject import FINAL, Rejection
 from providers.base import CountsTokens
+from providers.errors import BadRequest
 from providers.estimate import TokenRatios, embedded
-from providers.translate.responses_chat import their_names, to_chat
+from providers.translate.places import in_their_terms
+from providers.translate.responses_chat import THEIR_NAMES, place_of, their_names, to_chat
 
 from ..dispatch import Dispatcher
 from ._ask import answer, ask, call_of, signs, wants_stream
@@ -39,7 +42,10 @@ def responses(dispatcher: Dispatcher) -> Handler:
         stream = wants_stream(body)
         target = dispatcher.resolve(body.get("model"))
         asked = to_chat(body, model=target.model, signed=signs(target))
-        reply, headers = await ask(request, target, asked.body, asked.writer)
+        try:
+            reply, headers = await ask(request, target, asked.body, asked.writer)
+        except BadRequest as error:
+            raise in_their_terms(error, THEIR_NAMES, partial(place_of, body)) from None
         if dropped := (*asked.dropped, *their_names(reply.dropped)):
             headers.append(dropped_header(tuple(dict.fromkeys(dropped))))
         return await answer(reply, headers, stream=stream)
@@ -55,7 +61,10 @@ def input_tokens(dispatcher: Dispatcher) -> Handler:
         target = dispatcher.resolve(body.get("model"))
         asked = to_chat(body, model=target.model, signed=signs(target))
         if isinstance(target.provider, CountsTokens):
-            count = await target.provider.estimate(call_of(request, target, asked.body))
+            try:
+                count = await target.provider.estimate(call_of(request, target, asked.body))
+            except BadRequest as error:
+                raise in_their_terms(error, THEIR_NAMES, partial(place_of, body)) from None
         else:  # Claude counts what is in its own dialect: /v1/messages/count_tokens
             count = _rough(asked.body)
         headers = [*target_headers(target, target.model, state_of(request)), ESTIMATED]

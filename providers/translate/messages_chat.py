@@ -7,7 +7,7 @@ API send fields of tomorrow and of betas: what a chat has no place for is left o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import _check, content, params
@@ -46,6 +46,14 @@ _THINKING = frozenset({"adaptive", "enabled", "disabled", "between_tools"})
 _BUDGETED = ("low", "medium", "high")
 
 
+#: What a chat calls parameters → what they are called here.
+THEIR_NAMES = {
+    "reasoning_effort": "output_config.effort",
+    "response_format": "output_config.format",
+    "stop": "stop_sequences",
+}
+
+
 class ChatRequest(NamedTuple):
     """``body`` is a chat-completions request; ``dropped`` names what was left out of the original."""
 
@@ -62,9 +70,8 @@ def to_chat(body: Mapping[str, Any]) -> ChatRequest:
     messages = _check.array(body.get("messages"), "messages")
     if not messages:
         raise _check.invalid("messages", "`messages` is empty.")
-    answered, asked = _last(messages, "assistant"), _last(messages, "user")
-    for index, message in enumerate(messages):
-        turns.add(message, f"messages.{index}", past=index < answered, over=index < asked)
+    for _ in _read_turns(messages, turns):
+        pass
     turns.finish()
     tools = read_tools(body, turns.known, turns.defined)
     choice, chosen = read_choice(body, tools)
@@ -95,6 +102,28 @@ def to_chat(body: Mapping[str, Any]) -> ChatRequest:
     if asked_effort is not None and asked_effort not in params.EFFORTS:
         unused.append("output_config.effort")
     return ChatRequest(out, params.dropped({**body, **dict.fromkeys(unused, True)}, _USED, lost))
+
+
+def place_of(body: Mapping[str, Any], message: int, part: int | None = None) -> str:
+    """Where in ``body`` the ``message`` of the chat that :func:`to_chat` has made of it comes from, for an
+    error. (Not its ``part``: one turn becomes several messages.)"""
+    if _read_system(body.get("system")):
+        if message == 0:
+            return "system"
+        message -= 1
+    turns = ChatTurns()
+    for place in _read_turns(body["messages"], turns):
+        if len(turns) > message:
+            return place
+    return "messages"
+
+
+def _read_turns(messages: list[Any], turns: ChatTurns) -> Iterator[str]:
+    """Adds ``messages`` to ``turns``; the place of each, once it is there."""
+    answered, asked = _last(messages, "assistant"), _last(messages, "user")
+    for index, message in enumerate(messages):
+        turns.add(message, at := f"messages.{index}", past=index < answered, over=index < asked)
+        yield at
 
 
 def _last(messages: list[Any], role: str) -> int:

@@ -63,6 +63,10 @@ class ChatTurns:
             case _:
                 raise _check.invalid(f"{at}.role", f"`{at}.role` must be user, assistant or system.")
 
+    def __len__(self) -> int:
+        """How many messages there are so far."""
+        return len(self.messages) + len(self._rest)
+
     def finish(self) -> None:
         """Close the last turn."""
         self.messages += self._rest

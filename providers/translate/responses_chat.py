@@ -17,8 +17,8 @@ from . import _check
 from ._check import Block
 from .params import dropped
 from .response_writer import Echo, ResponseWriter
-from .responses_items import REPLAY, Items
-from .responses_tools import Tools, read_choice, read_tools
+from .responses_items import REPLAY, Items, part_of
+from .responses_tools import CallNames, Tools, read_choice, read_tools
 
 #: Parameters that both dialects have.
 _SAME = (
@@ -84,8 +84,8 @@ _STATEFUL = {
     "conversation": f"`conversation` refers to a stored conversation. {REPLAY}",
     "prompt": "`prompt` refers to a stored template: send its text in `instructions` and `input`.",
 }
-#: What a chat calls the parameters, for those that it has left out.
-_THEIR_NAMES = {
+#: What a chat calls the parameters → what they are called here.
+THEIR_NAMES = {
     "reasoning_effort": "reasoning.effort",
     "response_format": "text.format",
     "verbosity": "text.verbosity",
@@ -144,9 +144,26 @@ def to_chat(body: Mapping[str, Any], *, model: str, signed: bool) -> ResponsesRe
     return ResponsesRequest(chat, named, writer)
 
 
+def place_of(body: Mapping[str, Any], message: int, part: int | None = None) -> str:
+    """Where in ``body`` the ``message`` of the chat that :func:`to_chat` has made of it comes from, for an
+    error; of ``part``, an index of its content, the place when that is known."""
+    if body.get("instructions") is not None:
+        if message == 0:
+            return "instructions"
+        message -= 1
+    given = body.get("input")
+    if isinstance(given, list):
+        reader = Items(CallNames(), model="", signed=False)
+        for index, item in enumerate(given):
+            reader.add(item, at := f"input.{index}")
+            if len(reader) > message:
+                return at if part is None else part_of(item, at, part)
+    return "input"
+
+
 def their_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Parameters that a chat has left out, as a Responses request calls them."""
-    return tuple(_THEIR_NAMES.get(name, name) for name in names)
+    return tuple(THEIR_NAMES.get(name, name) for name in names)
 
 
 def _check_stateless(body: Mapping[str, Any]) -> None:

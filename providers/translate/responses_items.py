@@ -28,6 +28,7 @@ REPLAY = (
 )
 #: Stands before what a call has returned after it was answered.
 LATER = "An earlier tool call has returned something more:"
+_THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 
 
 class Items:
@@ -94,6 +95,12 @@ class Items:
         else:
             reader(item, at)
 
+    def __len__(self) -> int:
+        """How many messages have been begun."""
+        return (
+            len(self.messages) + len(self._late) + any(part["type"] not in _THOUGHTS for part in self._turn)
+        )
+
     def keep(self, message: Block) -> None:
         """A message of a chat that stays as it is."""
         self._close()
@@ -114,7 +121,7 @@ class Items:
     def _close(self) -> None:
         turn, self._turn = self._turn, []
         # Thinking that nothing came of (the caller broke off) is refused at the end of a turn.
-        while turn and turn[-1]["type"] in ("thinking", "redacted_thinking", "reasoning"):
+        while turn and turn[-1]["type"] in _THOUGHTS:
             turn.pop()
         if turn:
             self._tell_late()
@@ -252,6 +259,15 @@ class Items:
             "This gateway compacts no conversations: ask the model for a summary instead.",
             "unsupported_value",
         )
+
+
+def part_of(item: Block, at: str, part: int) -> str:
+    """Where the ``part`` of the message that is made of ``item`` stands; ``at``, the item's place, where the
+    parts of both are not the same ones."""
+    for field in ("content", "output"):
+        if isinstance(item.get(field), list) and not is_mixed(item):
+            return f"{at}.{field}.{part}"
+    return at
 
 
 def _call_id(item: Block, at: str) -> str:

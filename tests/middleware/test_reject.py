@@ -137,3 +137,11 @@ def test_a_response_that_breaks_off_is_a_failed_one(first: bool) -> None:
     assert events[-1]["response"]["status"] == "failed"
     assert events[-1]["response"]["error"] == {"code": "deadline_exceeded", "message": "Too late."}
     assert events[-1]["sequence_number"] == (1 if first else 2**31 - 1)
+
+
+def test_anthropics_envelope_names_the_place_that_it_has_no_field_for() -> None:
+    """Claude's own messages begin with it."""
+    refusal = Rejection(400, "'x' parts are not supported here.", param="system.0.type")
+    assert envelope(refusal, "anthropic")["error"]["message"] == f"system.0.type: {refusal.message}"
+    named = Rejection(400, "`tools.0.name` is empty.", param="tools.0.name")
+    assert envelope(named, "anthropic")["error"]["message"] == named.message
