@@ -18,7 +18,7 @@ import orjson
 from redis.exceptions import RedisError, ResponseError
 
 from .stores import TTL, MemoryStore
-from .turns import KeptTurn
+from .turns import KeptTurn, size_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -157,7 +157,7 @@ class RedisStore:
 def encoded(turn: KeptTurn) -> bytes:
     """A turn as it stands in Redis: a checksum and JSON."""
     digests = [turn.prefix.hex(), turn.calls.hex()]
-    value = orjson.dumps([turn.model, *digests, turn.blocks, turn.size])
+    value = orjson.dumps([turn.model, *digests, turn.blocks])
     return sha256(value).digest()[:_CHECKSUM] + value
 
 
@@ -167,11 +167,13 @@ def decoded(value: bytes) -> KeptTurn | None:
     if sha256(value).digest()[:_CHECKSUM] != checksum:
         return None
     try:
-        model, prefix, calls, blocks, size = orjson.loads(value)
-        turn = KeptTurn(model, bytes.fromhex(prefix), bytes.fromhex(calls), tuple(blocks), int(size))
+        model, prefix, calls, blocks = orjson.loads(value)
+        digests = bytes.fromhex(prefix), bytes.fromhex(calls)
+        if not (isinstance(model, str) and isinstance(blocks, list) and all(map(_is_block, blocks))):
+            return None
     except (ValueError, TypeError):
         return None
-    return turn if isinstance(model, str) and all(map(_is_block, turn.blocks)) else None
+    return KeptTurn(model, *digests, tuple(blocks), size_of(blocks))
 
 
 def _is_block(block: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -76,8 +77,12 @@ def kept_turn(model: str, prefix: bytes, blocks: Sequence[Block]) -> KeptTurn:
     """The turn that ``model`` has written behind ``prefix``; its calls with names and inputs."""
     calls = calls_digest(block for block in blocks if block["type"] == "tool_use")
     kept = tuple(_place(block) if block["type"] == "tool_use" else block for block in blocks)
-    size = sum(len(text) for block in kept for text in block.values()) + _BLOCK_SIZE * (len(kept) + 1)
-    return KeptTurn(model, prefix, calls, kept, size)
+    return KeptTurn(model, prefix, calls, kept, size_of(kept))
+
+
+def size_of(blocks: Sequence[Block]) -> int:
+    """About how many bytes of memory a turn of these blocks takes."""
+    return sum(_size(text) for block in blocks for text in block.values()) + _BLOCK_SIZE * (len(blocks) + 1)
 
 
 class PromptDigest:
@@ -146,6 +151,13 @@ def thinks(content: Iterable[Block]) -> bool:
 
 def without_thinking(content: Iterable[Block]) -> list[Block]:
     return [block for block in content if block["type"] not in THINKING]
+
+
+def _size(text: str) -> int:
+    """One character outside of Latin-1 makes two bytes of every one, an emoji four; and a string that is not
+    ASCII keeps its UTF-8 form, too, from when it is first sent."""
+    size = sys.getsizeof(text)
+    return size if text.isascii() else size + len(text.encode("utf-8", "surrogatepass"))
 
 
 def _place(call: Block) -> Block:

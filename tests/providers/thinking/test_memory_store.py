@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.thinking.stores import MemoryStore
-from providers.thinking.turns import KeptTurn
+from providers.thinking.turns import KeptTurn, kept_turn
 
 
 def turn(size: int = 100, model: str = "m") -> KeptTurn:
@@ -78,6 +80,24 @@ def test_a_turn_larger_than_the_store_is_not_kept() -> None:
     store = MemoryStore(max_bytes=100)
     store.put("s", {"a": turn(101)})
     assert (len(store), store.size) == (0, 0)
+
+
+@pytest.mark.parametrize("character", ["a", "ä", "思", "😀"])
+def test_the_bound_is_one_of_bytes_in_every_script(character: str) -> None:
+    limit = 4 * 1024 * 1024
+    store = MemoryStore(max_bytes=limit)
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            thinking = {"type": "thinking", "thinking": character * 50_000 + str(number), "signature": "s"}
+            orjson.dumps(thinking)  # as it is when it is sent: the string keeps its UTF-8 form
+            store.put("s", {str(number): kept_turn("m", b"", [thinking])})
+            del thinking
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(store) < 200  # some had to go
+    assert limit / 2 < held < limit * 1.1
 
 
 def test_threads_may_share_it() -> None:
