@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from .stage import Run, Stage
 _TIMEOUT = 900
 
 _chosen: list[Package] = []
+
+
+#: What the installer has to say, until the terminal is free: during a test its output is captured.
+_news: deque[str] = deque()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,16 +55,17 @@ def _client_of(item: pytest.Item) -> Client | None:
     return client if isinstance(client, Client) else None
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport() -> None:
+    """Between tests, what has been installed meanwhile is told."""
+    while _news:
+        print(f"\nclients: {_news.popleft()}", flush=True)
+
+
 @pytest.fixture(scope="session")
-def installer(request: pytest.FixtureRequest) -> Iterator[Installer]:
+def installer() -> Iterator[Installer]:
     """Brings the packages of all tests that were chosen, several at a time."""
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-
-    def report(line: str) -> None:
-        if terminal is not None:
-            terminal.write_line(f"clients: {line}")
-
-    installer = Installer(report)
+    installer = Installer(_news.append)
     installer.start(_chosen)
     yield installer
     installer.close()
