@@ -32,7 +32,8 @@ class Run:
     """What one run has shown. ``sent``: by the client; ``upstream``: what then arrived there.
 
     ``left``: scripted answers that nobody came for. ``wanted``: what it asked of hosts beyond this machine.
-    ``refused``: lines of the gateway's log with a status of 400 or more.
+    ``refused``: lines of the gateway's log with a status of 400 or more; ``noise``: those that are no
+    line of the access log, such as a traceback.
     """
 
     returncode: int
@@ -43,6 +44,7 @@ class Run:
     files: Mapping[str, str]
     left: int
     wanted: Sequence[str]
+    noise: Sequence[str]
     seconds: float
 
     @property
@@ -95,6 +97,7 @@ class Stage:
                 {file.name: file.read_text() for file in project.iterdir() if file.is_file()},
                 self.upstream.scripted,
                 tuple(self.proxy.wanted),
+                [line for line in self.gateway.log[logged:].splitlines() if line[:1] != "{"],
                 time.monotonic() - started,
             )
 

@@ -39,6 +39,7 @@ def test_a_plain_question_is_answered(client: Client, played: Played, note: Note
     assert not run.left, run
     assert run.to(client.endpoint), run
     assert not run.refused, run
+    assert not run.noise, run.noise
     assert all(entry["status"] == 200 for entry in run.upstream), run
     note(client, "chat")
 
@@ -53,6 +54,7 @@ def test_its_tools_change_a_file(
     assert ANSWER in run.output, run
     assert not run.left, run
     assert not run.refused, run
+    assert not run.noise, run.noise
     if client.shows.tools == "yes":
         results = results_of(run.at("/v1/messages")[-1]["body"])
         assert set(results) == {*READS, WRITE}, results
