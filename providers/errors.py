@@ -33,7 +33,8 @@ class ProviderError(Exception):
     ``upstream_status`` is what the upstream really said.
 
     ``upstream_error`` is the upstream's error object and ``upstream_headers`` are those of its headers that
-    are a caller's business, where it spoke Anthropic's dialect: callers of that dialect get them verbatim.
+    are a caller's business, where it spoke Anthropic's dialect: callers of that dialect get them verbatim. A
+    translation gives the error object that Anthropic would give, where its SDK acts on more than words.
     """
 
     default_status: ClassVar[int] = 502

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,14 +34,18 @@ DEFAULT_MESSAGES = {
 
 @dataclass(slots=True, frozen=True)
 class Refusal:
-    """Why a request is refused."""
+    """Why a request is refused. ``details`` are for programs."""
 
     status: int
     type: str
     message: str
+    details: Mapping[str, Any] | None = None
 
     def envelope(self, request_id: str | None = None) -> dict[str, Any]:
-        body: dict[str, Any] = {"type": "error", "error": {"type": self.type, "message": self.message}}
+        error: dict[str, Any] = {"type": self.type, "message": self.message}
+        if self.details is not None:
+            error["details"] = dict(self.details)
+        body: dict[str, Any] = {"type": "error", "error": error}
         if request_id is not None:
             body["request_id"] = request_id
         return body

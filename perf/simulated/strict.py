@@ -120,6 +120,11 @@ def _check_fields(request: dict[str, Any], headers: Mapping[str, str], counting:
     for name in request:
         if name not in allowed:
             raise invalid(f"{name}: Extra inputs are not permitted")
+    if request.get("thread") is not None:
+        # As to an organization that may not store anything: nothing is stored here.
+        message = "thread: Threads are not available for this request. Send the full conversation instead."
+        details = {"error_code": "thread_unsupported_request"}
+        raise RefusedError(Refusal(400, "invalid_request_error", message, details))
 
 
 def _check_model(request: dict[str, Any]) -> SimulatedModel:

@@ -31,6 +31,7 @@ from ..thinking.ledger import ThinkingLedger
 from ..thinking.stores import ThinkingStore
 from ..translate.anthropic_errors import from_response
 from ..translate.chat_anthropic import AnthropicRequest, Options, to_anthropic
+from ..translate.threads import check_unthreaded
 from ..types import ChatCall, MessagesCall, ModelInfo
 from .source import SdkSource, provider_error
 
@@ -117,6 +118,7 @@ class ClaudeCloudProvider:
         """See :class:`~providers.base.SpeaksMessages`. All that the body says is sent, unknown fields too;
         how it is written is the SDK's affair, which moves some of it to where the cloud wants it."""
         body = self._parsed(call.body)
+        check_unthreaded(body)  # the clouds have none: the SDK asks its own clients of theirs for none
         body["model"] = call.model
         headers: dict[str, str] = {}
         for name, value in upward(call.headers):

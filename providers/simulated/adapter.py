@@ -21,6 +21,7 @@ from ..http.types import Header
 from ..thinking.ledger import ThinkingLedger
 from ..thinking.stores import ThinkingStore
 from ..translate.chat_anthropic import AnthropicRequest, to_anthropic
+from ..translate.threads import check_unthreaded
 from ..types import ChatCall, MessagesCall, ModelInfo
 from .events import events, sse
 from .models import MODELS
@@ -71,6 +72,7 @@ class SimulatedProvider:
         Messages request; it is not as strict as the API itself."""
         try:
             request = {**orjson.loads(call.body), "model": call.model}
+            check_unthreaded(request)
             if call.endpoint == "count_tokens":
                 response = _whole({"input_tokens": count_tokens(request)}, f"req_sim_{fingerprint(request)}")
             else:

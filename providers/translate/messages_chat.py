@@ -16,6 +16,7 @@ from .cache_control import marker
 from .messages_parts import compact
 from .messages_tools import is_strict, read_choice, read_tools
 from .messages_turns import ChatTurns
+from .threads import check_unthreaded
 
 #: How the block begins with which Claude Code tells Anthropic what to bill. It changes with every request, so
 #: that no other upstream would ever find the prompt in its cache.
@@ -66,6 +67,7 @@ def to_chat(body: Mapping[str, Any]) -> ChatRequest:
 
     Raises ``BadRequest`` with ``param`` naming the place for everything that is wrong with ``body``.
     """
+    check_unthreaded(body)
     turns = ChatTurns()
     messages = _check.array(body.get("messages"), "messages")
     if not messages:

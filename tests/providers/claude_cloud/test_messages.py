@@ -12,7 +12,15 @@ import pytest
 from perf.simulated import Scenario, SimulatedUpstream
 from providers.base import SpeaksMessages
 from providers.claude_cloud.adapter import ClaudeCloudProvider, bedrock, vertex
-from providers.errors import AuthFailed, ContextTooLong, Overloaded, ProtocolError, ProviderError, RateLimited
+from providers.errors import (
+    AuthFailed,
+    BadRequest,
+    ContextTooLong,
+    Overloaded,
+    ProtocolError,
+    ProviderError,
+    RateLimited,
+)
 from providers.http import open_client
 from providers.http.types import HttpClient, Timeouts
 from providers.types import MessagesCall
@@ -175,6 +183,15 @@ async def test_every_fault_is_its_error(
         assert error.upstream_headers[-1] == (b"anthropic-ratelimit-requests-remaining", b"0")
         assert error.upstream_error is not None
         assert error.upstream_error["message"] == error.message
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_a_thread_is_refused_here_as_the_clouds_have_none(
+    cloud: Cloud, sim: SimulatedUpstream, name: str
+) -> None:
+    with pytest.raises(BadRequest, match="thread"):
+        await _read(cloud(name), call(name, thread={"type": "create"}))
+    assert len(sim.requests) == 0
 
 
 async def _read(provider: ClaudeCloudProvider, asked: MessagesCall) -> None:

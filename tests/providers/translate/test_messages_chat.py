@@ -221,3 +221,13 @@ def test_a_name_that_is_no_name_does_not_get_into_a_header() -> None:
 )
 def test_what_is_wrong_is_named_by_its_place(param: str, body: dict[str, Any]) -> None:
     assert f"`{param}`" in str(refused(param, **body)) or param.endswith(".type")
+
+
+@pytest.mark.parametrize(
+    "thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}, "continue"]
+)
+def test_a_thread_that_nobody_keeps_is_refused_in_the_words_that_the_sdk_acts_on(thread: object) -> None:
+    error = refused("thread", thread=thread)
+    assert error.upstream_error is not None
+    assert error.upstream_error["details"] == {"error_code": "thread_unsupported_request"}
+    assert chat(thread=None) == chat()
