@@ -22,7 +22,14 @@ from typing import Any
 
 from .processes import ROOT, Process, cpus, free_port, gateway, nginx
 from .report import judge, table
-from .traffic import LOCAL_MODEL, through_gateway, to_ollama, to_upstream
+from .traffic import (
+    LOCAL_MODEL,
+    messages_through_gateway,
+    responses_through_gateway,
+    through_gateway,
+    to_ollama,
+    to_upstream,
+)
 
 _PLAIN = "[sim tokens=16]"
 _BURST = "[sim tokens=200]"
@@ -249,6 +256,10 @@ class Bench:
         if proxy is not None:
             sides.insert(0, Side("nginx", proxy, proxy_port, lambda text, stream: to_ollama(text)))
         figures["ollama"] = self.compare(sides, lambda what: say(f"Ollama: {what}"), latency=False)
+        sides = [Side(name, gate, port, fields) for name, fields in _DIALECTS.items()]
+        if proxy is not None:
+            sides.insert(0, Side("nginx", proxy, proxy_port, lambda text, stream: to_upstream(text)))
+        figures["dialects"] = self.compare(sides, lambda what: say(f"dialects: {what}"), latency=False)
         found: list[dict[str, Any]] = []
         for turn in range(1, min(self.scale.rounds, 3) + 1):
             say(f"gateway, events of 600 streams, round {turn}")
@@ -260,6 +271,17 @@ class Bench:
         figures["gateway"]["start_s"] = start_s
         figures["seconds"] = time.perf_counter() - began
         return figures
+
+
+def _messages(directive: str, stream: bool) -> dict[str, Any]:
+    return messages_through_gateway(directive, stream=stream)
+
+
+def _responses(directive: str, stream: bool) -> dict[str, Any]:
+    return responses_through_gateway(directive, stream=stream)
+
+
+_DIALECTS = {"messages": _messages, "responses": _responses}
 
 
 def _local(directive: str, stream: bool) -> dict[str, Any]:

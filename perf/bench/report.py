@@ -90,6 +90,14 @@ _OLLAMA_ROWS = (
 )
 
 
+#: Without targets of their own: what a dialect costs, beside nginx in the same turns.
+_DIALECT_ROWS = (
+    ("non-stream c=64: CPU µs per request", "c64", "cpu_us", ",.1f"),
+    ("s200: CPU µs per stream", "s200", "cpu_us", ",.0f"),
+    ("d5: CPU µs per event", "d5", "event_us", ",.1f"),
+)
+
+
 def table(figures: Mapping[str, Any]) -> str:
     """What was measured, a column each for the gateway and nginx."""
     gate, proxy = figures["gateway"], figures.get("nginx") or {}
@@ -115,6 +123,12 @@ def table(figures: Mapping[str, Any]) -> str:
     for label, run, field, form, scale in _OLLAMA_ROWS:
         near, far = local["gateway"], local.get("nginx") or {}
         rows.append((label, cell(near, run, field, form, scale), cell(far, run, field, form, scale)))
+    dialects = figures["dialects"]
+    far = dialects.get("nginx") or {}
+    for dialect in ("messages", "responses"):
+        for label, run, field, form in _DIALECT_ROWS:
+            near = cell(dialects[dialect], run, field, form)
+            rows.append((f"/v1/{dialect}: {label}", near, cell(far, run, field, form)))
     for rank in ("p50", "p99"):
         left, right = (
             f"{(side['c1'][rank] - direct[rank]) * 1000:.3f}" if "c1" in side else "-"

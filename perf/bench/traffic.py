@@ -60,6 +60,30 @@ def to_upstream(directive: str, *, size: int = 1500) -> dict[str, Any]:
     }
 
 
+def messages_through_gateway(directive: str, *, stream: bool) -> dict[str, Any]:
+    """Load fields for the same conversation in Claude's own dialect, which is passed through."""
+    fields = to_upstream(directive)
+    body = json.dumps({**json.loads(fields["body"]), "stream": stream})
+    return {**fields, "headers": {"authorization": f"Bearer {KEY}"}, "body": body}
+
+
+def responses_through_gateway(directive: str, *, stream: bool) -> dict[str, Any]:
+    """Load fields for the same conversation as a Responses request."""
+    body = {
+        "model": MODEL,
+        "max_output_tokens": 4096,
+        "stream": stream,
+        "store": False,
+        "instructions": _SYSTEM,
+        "input": _messages(directive, 1500),
+    }
+    return {
+        "path": "/v1/responses",
+        "headers": {"authorization": f"Bearer {KEY}"},
+        "body": json.dumps(body),
+    }
+
+
 def to_ollama(directive: str, *, size: int = 1500) -> dict[str, Any]:
     """Load fields for the native request that the gateway would make of it."""
     body = {

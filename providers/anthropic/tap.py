@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -10,6 +11,9 @@ import orjson
 from ..sse import MAX_EVENT_BYTES, Event, SseParser
 from ..translate.usage import merge
 from ..types import Usage
+
+#: Deltas, which tell nothing but that there is content, in a row; never from the middle of another event.
+_DELTAS = re.compile(rb"(?:(?<=\n\n)|\A)(?:event: content_block_delta\ndata: [^\n]*+\n\n)++")
 
 
 class Tap:
@@ -39,13 +43,13 @@ class Tap:
             data = self._whole(held, data)
         # Nearly everything is deltas. What the tap looks for has one of these words in its name, so that
         # whole events without them need no parsing.
-        if (
-            self.first_token_at is not None
-            and b"message_" not in data
-            and b"error" not in data
-            and self._held is not None
-        ):
-            return
+        if self._held is not None:
+            if self.first_token_at is not None and b"message_" not in data and b"error" not in data:
+                return
+            data, runs = _DELTAS.subn(b"", data)
+            if runs and self.first_token_at is None:
+                self.first_token_at = time.perf_counter()
+                self.started = True
         for event in self._parser.feed(data):
             self._note(event)
 

@@ -12,7 +12,13 @@ import pytest
 from perf.bench.load import Load, percentile, run
 from perf.bench.processes import Process, free_port
 from perf.bench.report import judge, table
-from perf.bench.traffic import through_gateway, to_ollama, to_upstream
+from perf.bench.traffic import (
+    messages_through_gateway,
+    responses_through_gateway,
+    through_gateway,
+    to_ollama,
+    to_upstream,
+)
 from perf.simulated import SimulatedUpstream, check
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +78,16 @@ def test_the_traffic_is_what_the_api_accepts_and_as_large_as_it_says(size: int) 
     assert turns[1:] == orjson.loads(fields["body"])["messages"]
 
 
+async def test_every_dialect_asks_the_same_of_the_upstream() -> None:
+    messages = messages_through_gateway("[sim tokens=1]", stream=False)
+    body = orjson.loads(messages["body"])
+    assert body == {**orjson.loads(to_upstream("[sim tokens=1]")["body"]), "stream": False}
+    assert check(body, to_upstream("[sim tokens=1]")["headers"]) is None
+    responses = orjson.loads(responses_through_gateway("[sim tokens=1]", stream=True)["body"])
+    assert responses["input"] == body["messages"]
+    assert responses["max_output_tokens"] == body["max_tokens"]
+
+
 def test_a_process_is_charged_for_itself_and_its_children() -> None:
     burn = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
     burn += "time.sleep(30)"
@@ -115,8 +131,9 @@ def figures(cost: float) -> dict[str, Any]:
     gate["start_s"] = 0.5 * cost
     sizes = {"cpu_us": {2: 1.0, 2000: 2.0}, "growth": cost}
     local = {"gateway": side(100 * cost), "nginx": side(50)}
-    direct = {"p50": 1.0, "p99": 1.0}
-    return {"gateway": gate, "nginx": side(50), "ollama": local, "direct": direct, "sizes": sizes}
+    run = {"gateway": gate, "nginx": side(50), "ollama": local, "sizes": sizes}
+    dialects = {"messages": side(70 * cost), "responses": side(130 * cost), "nginx": side(50)}
+    return {**run, "dialects": dialects, "direct": {"p50": 1.0, "p99": 1.0}}
 
 
 def test_targets_are_met_or_missed_by_their_figures() -> None:
@@ -127,5 +144,6 @@ def test_targets_are_met_or_missed_by_their_figures() -> None:
 def test_without_nginx_its_targets_are_neither_met_nor_missed() -> None:
     alone = {name: value for name, value in figures(1).items() if name != "nginx"}
     alone["ollama"] = {"gateway": alone["ollama"]["gateway"]}
+    del alone["dialects"]["nginx"]
     assert [met for _, met, _ in judge(alone)].count(None) == 4
     assert "gateway" in table(alone)
