@@ -13,6 +13,7 @@ from middleware._session import session_of
 from middleware._state import BODY, COMPLETION, DEFAULTED, PRINCIPAL, Completion, Principal
 from providers.base import ChatReply, Provider, SpeaksMessages
 from providers.errors import BadRequest
+from providers.translate.message_writer import MessageWriter
 from providers.types import ChatCall, NewWriter
 
 from ..dispatch import Target
@@ -54,7 +55,8 @@ def call_of(
     scope = scope_of(request)
     defaulted = not _BOUNDS.isdisjoint(scope["state"].get(DEFAULTED, ()))
     session = partial(_session, scope)  # looked into only when something is kept for a session
-    return ChatCall(body, target.model, target.requested, defaulted, writer, session)
+    required = writer is MessageWriter  # Anthropic's dialect
+    return ChatCall(body, target.model, target.requested, defaulted, writer, session, required)
 
 
 def _session(scope: Scope) -> str:

@@ -19,32 +19,23 @@ from ..estimate import TokenRatios, embedded
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
 from ..reply import StreamedReply, TranslatedReply
 from ..translate.anthropic_errors import MAX_BODY
-from ..translate.chat_anthropic import ReplyShape
 from ..types import ChatCall, CompletionCall, Embeddings, EmbeddingsCall, ModelInfo
 from . import completions, embeddings
 from .chunk_translator import ChunkTranslator
 from .errors import Errors, request_id_of
-from .manner import MAX_ASKED, Manner, Manners, after_refusal, refuses, with_step
+from .manner import MAX_ASKED, Manner, Manners, with_step
 from .models import parse_models
+from .refusals import after_refusal, gist, refuses
 from .reply import MAX_ANSWER, WholeReply, parsed
-from .request import build, left_out, streams, wants_usage
-from .shapes import custom_names, unwrapped_shape
+from .request import build, lost, reply_shape, streams, streams_to, wants_usage
 from .stream import ChunkTap
+from .whole_stream import WholeStream
 
 USER_AGENT = "claude-gateway"
 #: OpenAI takes 2,048 texts at a time; as numbers in JSON, a vector of 3,072 is about 64 kilobytes.
 MAX_EMBEDDINGS = 128 * 1024 * 1024
 _EVENT_STREAM = b"text/event-stream"
 _JSON = b"application/json"
-_PLAIN_REPLY = ReplyShape()
-
-
-def _shape(call: ChatCall, manner: Manner) -> ReplyShape | None:
-    """How to translate the answer; None when it is passed on as it comes. Raises ``BadRequest``."""
-    carried = custom_names(call.body) if manner.functions_only else frozenset[str]()
-    if carried:
-        return unwrapped_shape(call.body, carried)
-    return _PLAIN_REPLY if call.writer is not None else None
 
 
 class OpenAICompatibleProvider:
@@ -167,7 +158,7 @@ class OpenAICompatibleProvider:
         usage_wanted = wants_usage(call.body)
         known = manners.get(call.model)
         manner = sure = learnt = known
-        tried = {known}
+        tried, last_said = {known}, ""
         while True:
             try:
                 reply = await self._ask(call, url, manner, usage_wanted)
@@ -175,8 +166,10 @@ class OpenAICompatibleProvider:
                 other = after_refusal(call, manner, error)
                 if other is None or other in tried or len(tried) >= MAX_ASKED:
                     raise
-                # Words may be the caller's own, repeated. Of what they led to, only the last is known to
-                # have helped; the rest is not remembered for everybody.
+                # Words may be the caller's own, repeated. What they led to has only helped where they are
+                # not said again; the rest is not remembered for everybody.
+                if (said := gist(error)) != last_said:
+                    sure, last_said = learnt, said
                 learnt = with_step(sure, manner, other)
                 if error.param is not None:
                     sure = learnt
@@ -191,22 +184,24 @@ class OpenAICompatibleProvider:
         self, call: ChatCall, url: str, manner: Manner, usage_wanted: bool
     ) -> StreamedReply | WholeReply:
         info = self._by_id.get(call.model)
-        shape = _shape(call, manner)
+        shape = reply_shape(call, manner)
         # A whole answer that is translated is put together here, from a stream.
         streaming = shape is not None or streams(call.body)
+        wanted = streaming and streams_to(call, manner)
         reasons = info is not None and bool(info.capabilities.thinking)
-        body = build(call, manner, stream=streaming, reasons=reasons)
-        headers = self._stream_headers if streaming else self._post_headers
-        timeouts = self._timeouts if streaming else self._patient
+        body = build(call, manner, stream=wanted, reasons=reasons)
+        headers = self._stream_headers if wanted else self._post_headers
+        timeouts = self._timeouts if wanted else self._patient
         response = await self._request("POST", url, headers, body, timeouts)
-        dropped = left_out(call.body, manner)
+        dropped = lost(call, manner)
         request_id = request_id_of(response.header)
+        source = response if wanted else WholeStream(response, self._errors, request_id)
         reply: StreamedReply | WholeReply
         try:
-            await self._check(response, _EVENT_STREAM if streaming else _JSON)
+            await self._check(response, _EVENT_STREAM if wanted else _JSON)
             if shape is not None:
                 reply = TranslatedReply(
-                    response,
+                    source,
                     partial(ChunkTranslator, errors=self._errors),
                     call=call,
                     shape=shape,
@@ -223,7 +218,7 @@ class OpenAICompatibleProvider:
                     request_id=request_id,
                 )
                 reply = StreamedReply(
-                    response,
+                    source,
                     tap,
                     model=call.model,
                     provider=self.name,

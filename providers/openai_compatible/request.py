@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import BadRequest
 from ..translate._check import as_json
-from ..translate.params import ALLOWANCE, EFFORTS, JSON_OBJECT_INSTRUCTION, MIN_WITH_TOOLS
+from ..translate.chat_anthropic import ReplyShape
+from ..translate.params import ALLOWANCE, JSON_OBJECT_INSTRUCTION, MIN_WITH_TOOLS
 from ..types import ChatCall
+from .efforts import LEVELS, nearest
 from .history import tidied, tidied_tools
 from .manner import LIMITS, Manner
-from .shapes import as_functions, plain_turns
+from .roles import arranged
+from .shapes import as_functions, custom_names, plain_turns, unwrapped_shape
+from .tool_forms import is_strict, wire_names, wired
 
-_EFFORTS = ("none", "minimal", *EFFORTS)
 #: The effort at which OpenAI's reasoning models run when a request names none
 #: (https://platform.openai.com/docs/guides/reasoning).
 _UNSAID_EFFORT = "medium"
+_PLAIN_REPLY = ReplyShape()
 _TIDIED = {"messages": tidied, "tools": tidied_tools}
+
+
+def streams_to(call: ChatCall, manner: Manner) -> bool:
+    """Whether the upstream streams an answer to ``call``."""
+    if manner.streams == "without_tools":
+        return not call.body.get("tools")
+    return manner.streams == "always"
 
 
 def streams(body: Mapping[str, Any]) -> bool:
@@ -46,23 +58,47 @@ def build(call: ChatCall, manner: Manner, *, stream: bool, reasons: bool = False
         body["stream"] = True
         # Asked for always, so that usage is known always.
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    elif streams(body):
+        del body["stream"]
+        body.pop("stream_options", None)
     if call.max_tokens_defaulted and manner.roomy and not manner.crowded:
         _make_room(body, reasons=reasons or manner.limit == "max_completion_tokens")
     if manner.limit is not None:
         _rename_limit(body, manner.limit)
+    for name in lowered(call, manner, body):
+        body[name] = _most(manner)
     if "messages" in body:
         body["messages"] = plain_turns(body["messages"])
     if manner.functions_only:
         body = as_functions(body)
     if manner.tidy:
         body |= {name: tidy(body[name]) for name, tidy in _TIDIED.items() if name in body}
+    if "messages" in body:
+        body["messages"] = arranged(body["messages"], manner)
+    body = wired(body, manner)
     if manner.say_json:
         _say_json(body)
+    if manner.efforts is not None and body.get("reasoning_effort") is not None:
+        body["reasoning_effort"] = nearest(body["reasoning_effort"], manner.efforts)
+        if body["reasoning_effort"] is None:
+            del body["reasoning_effort"]
     for name in left_out(body, manner):
         if name == "reasoning_effort":
             _check_effort(body[name])  # nobody else will
         del body[name]
     return as_json(body)
+
+
+def reply_shape(call: ChatCall, manner: Manner) -> ReplyShape | None:
+    """How to translate the answer; None when it is passed on as it comes. Raises ``BadRequest``."""
+    carried = custom_names(call.body) if manner.functions_only else frozenset[str]()
+    names = wire_names(call.body) if manner.short_names else None
+    if names is not None and names.original:
+        shape = unwrapped_shape(call.body, frozenset(map(names.wire, carried)))
+        return replace(shape, tool_names=names.original)
+    if carried:
+        return unwrapped_shape(call.body, carried)
+    return _PLAIN_REPLY if call.writer is not None else None
 
 
 def left_out(body: Mapping[str, Any], manner: Manner) -> tuple[str, ...]:
@@ -78,10 +114,33 @@ def left_out(body: Mapping[str, Any], manner: Manner) -> tuple[str, ...]:
     )
 
 
+def lost(call: ChatCall, manner: Manner) -> tuple[str, ...]:
+    """The parameters of a call that are not honoured as they stand, for its reply."""
+    body = call.body
+    found = left_out(body, manner)
+    if call.max_tokens_required and not call.max_tokens_defaulted:
+        found += lowered(call, manner, body)
+    if not manner.strict and is_strict(body):
+        found += ("tools.strict",)
+    return found
+
+
+def lowered(call: ChatCall, manner: Manner, body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The limits in ``body`` that are more than the model writes, if the call allows to lower them."""
+    most = _most(manner)
+    if most is None or not (call.max_tokens_required or call.max_tokens_defaulted):
+        return ()
+    return tuple(name for name in LIMITS if type(limit := body.get(name)) is int and limit > most)
+
+
+def _most(manner: Manner) -> int | None:
+    return min((bound for bound in (manner.most, manner.room) if bound is not None), default=None)
+
+
 def _check_effort(value: object) -> None:
-    if value is not None and value not in _EFFORTS:
+    if value is not None and value not in LEVELS:
         raise BadRequest(
-            f"`reasoning_effort` must be one of {', '.join(_EFFORTS)}.",
+            f"`reasoning_effort` must be one of {', '.join(LEVELS)}.",
             param="reasoning_effort",
             code="invalid_value",
         )

@@ -26,6 +26,18 @@ Quirk = Literal[
     "functions-only-500",  # as llama.cpp, which says so with HTTP 500
     "no-completions",  # has no endpoint for texts
     "no-suffix",  # completes texts, but fills nothing in, as vLLM
+    "range",  # writes 8,192 tokens at most and says so as DeepSeek
+    "window",  # has a context of 40,960 tokens and says so as vLLM
+    "strings",  # takes content as a text only, as DeepSeek
+    "no-developer",  # does not know the role, as DeepSeek
+    "system-first",  # has the template of Qwen
+    "alternating",  # has the template of Devstral, in llama.cpp
+    "no-system",  # has the template of Gemma, in vLLM
+    "no-stream",  # streams to nobody, as OpenAI to organisations that are not verified
+    "word-choice",  # takes no object for tool_choice, as LM Studio
+    "no-strict",  # does not know the word
+    "plain-schemas",  # knows few keywords of JSON Schema, as Gemini
+    "three-efforts",  # reasons, with low, medium or high
 ]
 
 
@@ -80,5 +92,7 @@ MODELS = {
 def find(name: str) -> OpenAIModel | None:
     """The model of that name."""
     if name.startswith("quirk-"):
-        return replace(MODELS["gpt-4o"], id=name, quirks=frozenset(name.removeprefix("quirk-").split("+")))
+        quirks = frozenset(name.removeprefix("quirk-").split("+"))
+        efforts = ("low", "medium", "high") if "three-efforts" in quirks else ()
+        return replace(MODELS["gpt-4o"], id=name, quirks=quirks, efforts=efforts)
     return MODELS.get(name)

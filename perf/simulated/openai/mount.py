@@ -17,6 +17,7 @@ from ..scenario import PLAIN, Scenario, directive
 from . import completions, embeddings
 from .chunks import completion, frames, usage_of
 from .models import MODELS, OpenAIModel, find
+from .quirks import check_quirks
 from .refusal import OpenAIRefusal, missing, refusal_of, wrong_type
 from .strict import check_request
 from .strict_tools import check_tools
@@ -125,6 +126,7 @@ class OpenAIMount:
             check_tools(request, model)
             try:
                 check_request(request, model)
+                check_quirks(request, model, _tokens(received))
             except OpenAIRefusal as refused:
                 if "error-200" not in model.quirks:
                     raise
@@ -247,8 +249,12 @@ def _no_model(name: str) -> OpenAIRefusal:
     return OpenAIRefusal(what, code="model_not_found", status=404)
 
 
+def _tokens(received: Received) -> int:
+    return estimate_tokens(len(received.raw))
+
+
 def _check_size(received: Received, model: OpenAIModel) -> None:
-    tokens = estimate_tokens(len(received.raw))
+    tokens = _tokens(received)
     if tokens > model.context:
         raise OpenAIRefusal(
             f"This model's maximum context length is {model.context} tokens. However, your messages resulted "

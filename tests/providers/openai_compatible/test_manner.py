@@ -15,7 +15,8 @@ from providers.errors import BadRequest, ContextTooLong, ProviderError, Refused
 from providers.http import open_client
 from providers.openai_compatible.adapter import OpenAICompatibleProvider
 from providers.openai_compatible.history import NO_RESULT, short_id, tidied
-from providers.openai_compatible.manner import REMEMBERED, Manner, Manners, refuses
+from providers.openai_compatible.manner import REMEMBERED, Manner, Manners
+from providers.openai_compatible.refusals import refuses
 from providers.translate.messages_turns import LATER_NOTE
 from providers.types import ChatCall, EmbeddingsCall, ModelInfo
 from tests.providers.anthropic.sources import Client, Scripted
@@ -329,21 +330,6 @@ def test_what_tools_show_stands_behind_their_results() -> None:
         USER,
     ]
     assert tidied(told) == told
-
-
-def test_what_a_tool_shows_is_shown_by_the_user() -> None:
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-    shown = {**result("call_1"), "content": [{"type": "text", "text": "a tree"}, image]}
-    one = short_id("call_1")
-    returned = {"type": "text", "text": f"Returned by the tool call {one}:"}
-    texts = [{"type": "text", "text": "a tree"}, {"type": "text", "text": LATER_NOTE}]
-    assert tidied([USER, calling("call_1"), shown, USER]) == [
-        USER,
-        calling(one),
-        {**result(one), "content": texts},
-        {"role": "user", "content": [returned, image]},
-        USER,
-    ]
 
 
 ROLES = st.sampled_from(["user", "assistant", "tool", "system", "wizard"])

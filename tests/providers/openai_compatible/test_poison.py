@@ -94,7 +94,7 @@ async def test_any_number_of_odd_parameters_is_asked_about_a_few_times_only() ->
 async def test_any_number_of_names_costs_no_pattern_each(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[str] = []
     monkeypatch.setattr(
-        "providers.openai_compatible.manner.refuses", lambda error, name: compared.append(name)
+        "providers.openai_compatible.refusals.refuses", lambda error, name: compared.append(name)
     )
     client = Client(refusal("'x_7' is odd"))
     with pytest.raises(BadRequest):
