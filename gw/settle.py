@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
 from middleware._asgi import ASGIApp, Receive, Scope, Send
 from middleware._reject import dialect_of, sse_error
-from middleware._state import ANSWERED, COMPLETION, REQUEST_ID, Completion
+from middleware._state import ANSWERED, COMPLETION, FAILED, REQUEST_ID, Completion
 from providers.base import ChatReply, RawReply
 from providers.errors import ProviderError
 from providers.types import MAX_MODEL_NAME, Usage
@@ -49,6 +50,12 @@ class SettleMiddleware:
             event = event or sse_error(rejection, dialect, state.get(REQUEST_ID))
             # The blank line ends an event that the upstream may have left half-written.
             await send({"type": "http.response.body", "body": b"\n\n" + event, "more_body": False})
+        except asyncio.CancelledError:
+            # Whoever breaks the answer off from above may have to say so in the stream. (Not set before: the
+            # reply and the state would keep each other in memory.)
+            if (cut := state.get(REPLY)) is not None:
+                state[FAILED] = cut.failed
+            raise
         finally:
             reply: ChatReply | RawReply | None = state.pop(REPLY, None)
             if reply is not None:

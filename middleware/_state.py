@@ -12,11 +12,13 @@ middleware works when the others are not installed.
 | ``gateway.defaulted`` | ``set[str]`` | limits: body fields the gateway set, not the client | application |
 | ``gateway.completion`` | :class:`Completion` | application | telemetry |
 | ``gateway.answered`` | ``() -> bool`` | application: all that was asked for is given out | disconnect |
+| ``gateway.failed`` | :data:`Failed` | whoever knows how a stream ends that is broken off | disconnect |
 | ``gateway.aborted`` | ``_watch.Aborted`` | disconnect | telemetry |
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +29,12 @@ SAVINGS = "gateway.savings"
 DEFAULTED = "gateway.defaulted"
 COMPLETION = "gateway.completion"
 ANSWERED = "gateway.answered"
+FAILED = "gateway.failed"
 ABORTED = "gateway.aborted"
+
+
+#: ``(code, message)`` → the event that ends a stream; ``b""`` where it is the usual one of the dialect.
+Failed = Callable[[str, str], bytes]
 
 
 @dataclass(slots=True, frozen=True)

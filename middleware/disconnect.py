@@ -1,7 +1,8 @@
 """Stop working when nobody waits for the answer: client gone, deadline passed, reader stuck.
 
 Reads:   ``receive()`` on the application's behalf, once it has read the body itself;
-         ``state["gateway.answered"]``: a client that leaves when it has everything has not left early
+         ``state["gateway.answered"]``: a client that leaves when it has everything has not left early;
+         ``state["gateway.failed"]``: how a stream ends, where that is told by who has written it
 Writes:  ``state["gateway.aborted"]``; the 504 or the stream's last event when the deadline passes
 Streams: passed through message by message, never buffered
 Limits:  asyncio servers only. A client that sends stray bytes after its request hides its departure
@@ -20,13 +21,21 @@ import logging
 
 from ._asgi import ASGIApp, Receive, Scope, Send, with_state
 from ._reject import FINAL, OnReject, Rejection, dialect_of, reject_json, sse_error
-from ._state import ABORTED, REQUEST_ID
+from ._state import ABORTED, FAILED, REQUEST_ID, Failed
 from ._watch import Watch, is_event_stream
 
 _log = logging.getLogger(__name__)
 
 #: Seconds to wait for room to write the event that ends a stream at its deadline.
 _LAST_WORD = 5.0
+
+
+def _last_event(rejection: Rejection, scope: Scope) -> bytes:
+    """What ends a stream that is broken off."""
+    state = scope["state"]
+    failed: Failed | None = state.get(FAILED)
+    event = failed(rejection.code or rejection.type, rejection.message) if failed is not None else b""
+    return event or sse_error(rejection, dialect_of(scope), state.get(REQUEST_ID))
 
 
 class RequestAborted(Exception):
@@ -126,7 +135,7 @@ class DisconnectMiddleware:
             return
         if is_event_stream(watch.start) and not watch.cut_write:
             # The blank line first: whatever event the application was in the middle of ends here.
-            event = b"\n\n" + sse_error(rejection, dialect_of(scope), scope["state"].get(REQUEST_ID))
+            event = b"\n\n" + _last_event(rejection, scope)
             try:
                 async with asyncio.timeout(_LAST_WORD):
                     await send({"type": "http.response.body", "body": event, "more_body": False})

@@ -29,7 +29,7 @@ from ._body import BodyError, ClientDisconnected, read_body
 from ._chat import STREAM_PATHS
 from ._paths import canonical, remembered
 from ._reject import Dialect, Rejection, dialect_of, sse_error
-from ._state import REQUEST_ID
+from ._state import FAILED, REQUEST_ID
 from ._watch import is_event_stream
 
 _log = logging.getLogger(__name__)
@@ -199,6 +199,7 @@ class _Answer:
     async def _keep_alive(self) -> None:
         if not self._open and not self.begun_here:
             self.begun_here = True
+            self._scope["state"][FAILED] = self._failed
             await self._send(_BEGIN)
         self._last = {"type": "http.response.body", "body": self._ping, "more_body": True}
         await self._send(self._last)
@@ -206,6 +207,16 @@ class _Answer:
         self._pinging = None
 
     # ---- the end
+
+    def _failed(self, code: str, message: str) -> bytes:
+        """The event that ends a stream of which nothing but signs of life has been sent."""
+        scope = self._scope
+        rejection = Rejection(502, message, code=code)
+        return (
+            sse_error(rejection, "responses", scope["state"].get(REQUEST_ID), first=True)
+            if dialect_of(scope) == "responses"
+            else b""
+        )
 
     def close(self) -> asyncio.Task[None] | None:
         """Leave no timer on the loop; what is left there is the returned task, which is about to end."""
