@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -85,8 +86,13 @@ class PendingCalls(Generic[Result]):
         return waiting[0] if waiting else None
 
 
-def read_calls(value: object, at: str, custom: frozenset[str]) -> list[Call]:
-    """The ``tool_calls`` of an assistant message. Raises ``BadRequest``."""
+def read_calls(
+    value: object, at: str, custom: frozenset[str], said: Iterable[Block | Call] = ()
+) -> list[Call]:
+    """The ``tool_calls`` of an assistant message, but for those that stand among the parts of its content
+    (``said``) as well: a client that speaks with several providers keeps a call in both shapes. Raises
+    ``BadRequest``."""
+    known = {part.original for part in said if isinstance(part, Call) and part.original}
     calls = []
     for index, item in enumerate(_check.array(value, at)):
         place = f"{at}.{index}"
@@ -99,7 +105,8 @@ def read_calls(value: object, at: str, custom: frozenset[str]) -> list[Call]:
             call = named_call(holder.get("function"), f"{place}.function", custom)
         call.original = optional_text(holder.get("id"), f"{place}.id")
         call.mark = marker(holder, place)
-        calls.append(call)
+        if call.original not in known:
+            calls.append(call)
     return calls
 
 

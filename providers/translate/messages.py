@@ -138,7 +138,7 @@ class Conversation:
     def _add_assistant(self, message: Block, at: str) -> None:
         said = _read_assistant(message, at)
         if message.get("tool_calls") is not None:
-            said += read_calls(message["tool_calls"], f"{at}.tool_calls", self._custom)
+            said += read_calls(message["tool_calls"], f"{at}.tool_calls", self._custom, said)
         if message.get("function_call") is not None:
             said.append(named_call(message["function_call"], f"{at}.function_call", frozenset()))
         spoken = False

@@ -139,7 +139,7 @@ class OllamaConversation:
         if not any(texts) and (refusal := message.get("refusal")) is not None:
             texts = [_check.text(refusal, f"{at}.refusal")]
         if message.get("tool_calls") is not None:
-            calls += read_calls(message["tool_calls"], f"{at}.tool_calls", self._custom)
+            calls += read_calls(message["tool_calls"], f"{at}.tool_calls", self._custom, calls)
         if message.get("function_call") is not None:
             calls.append(named_call(message["function_call"], f"{at}.function_call", frozenset()))
         if not self._tools:

@@ -39,6 +39,7 @@ def as_items(message: Block, at: str) -> Iterator[tuple[Block, str]]:
         yield {"type": "thinking", "thinking": thought}, at
     said: list[Block] = [{"type": "text", "text": content}] if isinstance(content, str) and content else []
     later: list[tuple[Block, str]] = []  # what a user says comes behind the results of tools
+    called: set[str] = set()
     for part, kind, place in parts(content, f"{at}.content") if isinstance(content, list) else ():
         if kind == "tool_result":
             call_id = _check.text(part.get("tool_use_id"), f"{place}.tool_use_id")
@@ -50,6 +51,7 @@ def as_items(message: Block, at: str) -> Iterator[tuple[Block, str]]:
             call_id = _check.text(part.get("id"), f"{place}.id")
             call = {"type": "function_call", "call_id": call_id, "name": part.get("name")}
             later.append((marked({**call, "arguments": arguments}, part, place), place))
+            called.add(call_id)
         elif kind in _BLOCKS:
             later.append((part, place))
         elif role == "user":
@@ -61,7 +63,10 @@ def as_items(message: Block, at: str) -> Iterator[tuple[Block, str]]:
     yield from later
     for index, call in enumerate(_check.array(message.get("tool_calls") or [], f"{at}.tool_calls")):
         place = f"{at}.tool_calls.{index}"
-        yield _call(_check.obj(call, place), place), place
+        item = _call(_check.obj(call, place), place)
+        call_id = item["call_id"]
+        if not (isinstance(call_id, str) and call_id in called):  # some keep a call in both shapes
+            yield item, place
 
 
 def _output(call_id: str, content: Any, *, failed: object) -> Block:

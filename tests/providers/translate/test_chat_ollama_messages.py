@@ -169,6 +169,12 @@ def test_anthropic_shaped_parts_are_understood() -> None:
     ) == [user("go"), called("t1", text="so", a=1), answered("t1"), user("next")]
 
 
+def test_a_call_that_is_told_in_both_shapes_is_one_call() -> None:
+    shaped = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    both = calls("a", "b", content=[shaped])
+    assert sent(user("q"), both, result("a"), result("b"))[1] == called("a", "b")
+
+
 def test_reasoning_that_a_client_replays_is_given_back_to_a_model_that_thinks() -> None:
     turn = {"role": "assistant", "content": "4", "reasoning_content": "2+2"}
     assert sent(user("go"), turn)[1] == {"role": "assistant", "content": "4", "thinking": "2+2"}

@@ -130,6 +130,15 @@ def test_the_same_id_twice_in_one_turn_pairs_in_order() -> None:
     assert found[-1] == ("user", [answered("a", "1"), answered("a_2", "2")])
 
 
+def test_a_call_that_is_told_in_both_shapes_is_one_call() -> None:
+    both = calls("a", "b", content=[use("a")])
+    assert turns(user("q"), both, result("a"), result("b")) == [
+        ("user", [text("q")]),
+        ("assistant", [use("a"), use("b")]),
+        ("user", [answered("a"), answered("b")]),
+    ]
+
+
 def test_empty_content_makes_no_block() -> None:
     found = turns(
         user(""), user([{"type": "text", "text": " "}]), user("hi"), calls("a", content=""), result("a", "")

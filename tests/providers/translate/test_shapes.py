@@ -220,6 +220,14 @@ def test_messages_of_anthropics_shape_are_plain_ones_for_a_plain_provider() -> N
     ]
 
 
+def test_a_call_that_is_told_in_both_shapes_is_one_call() -> None:
+    shaped = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    listed = [{"id": i, "type": "function", "function": {"name": "f", "arguments": "{}"}} for i in "ab"]
+    told = {"role": "assistant", "content": [shaped], "tool_calls": listed}
+    turn = as_chat({"messages": [{"role": "user", "content": "q"}, told]})["messages"][1]
+    assert [call["id"] for call in turn["tool_calls"]] == ["a", "b"]
+
+
 def test_for_a_provider_that_signs_they_stay_as_they_are() -> None:
     body = chat(messages=CLAUDES)
     assert as_chat(body, signed=True) is body
