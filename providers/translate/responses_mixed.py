@@ -12,8 +12,8 @@ from ._check import Block
 from .content import parts
 from .responses_content import marked, read_part
 
-#: Parts of Anthropic's that are items here.
-_BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"})
+#: Parts of Anthropic's that are items here, and what the Vercel AI SDK and LangChain call thinking.
+_BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking", "reasoning"})
 
 
 def is_mixed(message: Block) -> bool:
@@ -52,6 +52,9 @@ def as_items(message: Block, at: str) -> Iterator[tuple[Block, str]]:
             call = {"type": "function_call", "call_id": call_id, "name": part.get("name")}
             later.append((marked({**call, "arguments": arguments}, part, place), place))
             called.add(call_id)
+        elif kind == "reasoning":
+            thought = part.get("text", part.get("reasoning"))
+            later.append(({"type": "thinking", "thinking": thought}, place))
         elif kind in _BLOCKS:
             later.append((part, place))
         elif role == "user":

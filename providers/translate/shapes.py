@@ -52,6 +52,7 @@ _PARTS = frozenset(
         "tool_result",
         "thinking",
         "redacted_thinking",
+        "reasoning",
     }
 )
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}

@@ -228,6 +228,13 @@ def test_a_call_that_is_told_in_both_shapes_is_one_call() -> None:
     assert [call["id"] for call in turn["tool_calls"]] == ["a", "b"]
 
 
+@pytest.mark.parametrize("field", ["text", "reasoning"])
+def test_a_part_that_is_called_reasoning_is_thinking(field: str) -> None:
+    said = [{"type": "reasoning", field: "Hm."}, {"type": "text", "text": "Yes."}]
+    turn = as_chat({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": said}]})
+    assert turn["messages"][1] == {"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}
+
+
 def test_for_a_provider_that_signs_they_stay_as_they_are() -> None:
     body = chat(messages=CLAUDES)
     assert as_chat(body, signed=True) is body
