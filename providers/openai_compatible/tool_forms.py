@@ -20,16 +20,21 @@ Body = dict[str, Any]
 #: narrow what it allows. A refusal that names anything else is not about one.
 KEYWORDS = frozenset(
     (
+        "$defs",
+        "$ref",
         "$schema",
         "$id",
         "$comment",
         "$anchor",
         "additionalProperties",
+        "allOf",
         "const",
         "contains",
         "contentEncoding",
         "contentMediaType",
         "default",
+        "definitions",
+        "dependentSchemas",
         "dependentRequired",
         "deprecated",
         "else",
@@ -48,8 +53,10 @@ KEYWORDS = frozenset(
         "minProperties",
         "multipleOf",
         "not",
+        "oneOf",
         "pattern",
         "patternProperties",
+        "prefixItems",
         "propertyNames",
         "readOnly",
         "then",
@@ -133,6 +140,8 @@ def _without(schema: Any, keywords: frozenset[str], depth: int) -> Any:
         if name in keywords:
             if name == "const" and isinstance(value, str):
                 out.setdefault("enum", [value])
+            elif name == "oneOf" and isinstance(value, list) and "anyOf" not in schema:
+                out["anyOf"] = [_without(item, keywords, depth - 1) for item in value]
         elif name in _ONE:
             out[name] = _without(value, keywords, depth - 1)
         elif name in _MANY and isinstance(value, list):
