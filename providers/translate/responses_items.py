@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from . import _check, reasoning_blob
 from ._check import Block
-from .calls import optional_text, parse_arguments
+from .calls import name_of, optional_text, parse_arguments
 from .content import parts, signed_thinking
 from .messages_parts import compact
 from .response_items import CallName
@@ -204,9 +204,7 @@ class Items:
         self._turn.append(marked(call, item, at))
 
     def _called(self, item: Block, at: str, kind: str) -> tuple[str, str]:
-        name = _check.text(item.get("name"), f"{at}.name")
-        if not name:
-            raise _check.invalid(f"{at}.name", f"`{at}.name` is empty.")
+        name = name_of(item, at)
         space = optional_text(item.get("namespace"), f"{at}.namespace")
         call_id = _call_id(item, at)
         self._answered.pop(call_id, None)  # some clients number their calls from zero in every turn

@@ -16,6 +16,7 @@ from typing import Any
 from . import _check
 from ._check import Block
 from .cache_control import marker
+from .calls import name_of
 from .response_items import CallName
 from .responses_local import LOCAL_CALLS, LOCAL_TOOLS
 
@@ -141,11 +142,7 @@ def _holder(tool: Block, at: str) -> tuple[Block, str]:
 
 
 def _name(tool: Block, at: str) -> str:
-    holder, at = _holder(tool, at)
-    name = _check.text(holder.get("name"), f"{at}.name")
-    if not name:
-        raise _check.invalid(f"{at}.name", f"`{at}.name` is empty.")
-    return name
+    return name_of(*_holder(tool, at))
 
 
 def _declared(kind: str, tool: Block, at: str, name: str) -> Block:
@@ -155,7 +152,7 @@ def _declared(kind: str, tool: Block, at: str, name: str) -> Block:
         described["description"] = _check.text(description, f"{place}.description")
     if kind == "custom":
         if (shape := holder.get("format")) is not None:
-            described["format"] = _format(_check.obj(shape, f"{place}.format"))
+            described["format"] = nested_format(_check.obj(shape, f"{place}.format"))
     else:
         parameters = holder.get("parameters", holder.get("input_schema"))
         if parameters is not None:
@@ -168,8 +165,8 @@ def _declared(kind: str, tool: Block, at: str, name: str) -> Block:
     return chat
 
 
-def _format(shape: Block) -> Block:
-    """A grammar as chat completions nest it."""
+def nested_format(shape: Block) -> Block:
+    """The format of a custom tool as chat completions have it: they nest a grammar."""
     if shape.get("type") != "grammar" or "grammar" in shape:
         return shape
     return {"type": "grammar", "grammar": {k: shape[k] for k in ("syntax", "definition") if k in shape}}

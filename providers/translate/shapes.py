@@ -14,7 +14,7 @@ from ._check import Block
 from .cache_control import marker
 from .responses_chat import to_chat
 from .responses_items import Items
-from .responses_tools import CallNames
+from .responses_tools import CallNames, nested_format
 
 #: Parameters of the Responses API that a chat does not have; what they mean is in the chat by other names.
 _RESPONSES = frozenset(
@@ -133,15 +133,8 @@ def _read_tool(tool: Any, at: str) -> Any:
         for name, value in tool.items()
         if name not in ("type", "cache_control") and value is not None
     }
-    shape = described.get("format")
-    if (
-        kind == "custom"
-        and isinstance(shape, dict)
-        and shape.get("type") == "grammar"
-        and "grammar" not in shape
-    ):
-        grammar = {name: value for name, value in shape.items() if name != "type"}
-        described["format"] = {"type": "grammar", "grammar": grammar}
+    if kind == "custom" and isinstance(shape := described.get("format"), dict):
+        described["format"] = nested_format(shape)
     made: Block = {"type": kind, kind: described}
     if (mark := marker(tool, at)) is not None:
         made["cache_control"] = mark

@@ -12,6 +12,7 @@ from typing import Any
 from . import _check
 from ._check import Block
 from .cache_control import marker
+from .calls import name_of
 from .names import ToolNames
 from .schema import normalised, object_schema
 
@@ -126,9 +127,7 @@ def _grammar(shape: object, at: str) -> str | None:
 
 
 def _named(item: Block, at: str, names: ToolNames) -> tuple[str, Block]:
-    name = _check.text(item.get("name"), f"{at}.name")
-    if not name:
-        raise _check.invalid(f"{at}.name", f"`{at}.name` is empty.")
+    name = name_of(item, at)
     tool: Block = {"name": names.wire(name)}
     description = item.get("description")
     if description is not None and _check.text(description, f"{at}.description"):
