@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import pytest
 
 from providers.errors import BadRequest
 from providers.openai_compatible.manner import MAX_ASKED
+from providers.translate.message_writer import MessageWriter
 from providers.types import ChatCall
 from tests.providers.anthropic.sources import Client, Scripted
 
@@ -16,6 +18,19 @@ from .streams import GOLDEN
 from .test_adapter import COMPLETION, call, provider, refusal, sent, streamed, whole
 
 pytestmark = pytest.mark.anyio
+
+
+KNOWN = (
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "temperature",
+    "max_tokens",
+    "reasoning_effort",
+    "tools",
+    "tool_choice",
+)
 
 
 class Strict(Client):
@@ -31,7 +46,7 @@ class Strict(Client):
         self.asked.append((method, url, dict(headers), body))
         asked = orjson.loads(body)
         for name, value in asked.items():
-            if name not in ("model", "messages", "stream", "stream_options", "temperature", "max_tokens"):
+            if name not in KNOWN:
                 return self._refuse(name, value)
         return streamed(GOLDEN["text"]) if asked.get("stream") else whole(COMPLETION)
 
@@ -107,3 +122,46 @@ async def test_a_gemini_refusal_in_a_list_is_understood() -> None:
     refused = whole([{"error": {"code": 400, "message": said, "status": "INVALID_ARGUMENT"}}], 400)
     client = Client(refused, whole(COMPLETION))
     assert (await provider(client).chat(call(seed=1))).dropped == ("seed",)
+
+
+SIGNS = {
+    "strings": "messages: expected a string",
+    "any_order": "roles must alternate",
+    "late_system": "System message must be at the beginning",
+    "system": "System role not supported",
+    "short_names": "name too long",
+    "streams": "verified to stream",
+    "keywords": 'Unknown name "title" at \'tools',
+    "most": "max_tokens at most 7",
+    "efforts": "reasoning_effort must be one of 'low'",
+    "named_choice": "tool_choice",
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("sign", SIGNS)
+async def test_a_callers_words_about_its_messages_and_tools_change_nothing_for_others(
+    words: str, sign: str
+) -> None:
+    body: dict[str, Any] = {
+        "model": "x:m",
+        "stream": True,
+        "max_tokens": 500,
+        "reasoning_effort": "high",
+        "messages": [
+            {"role": "system", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
+            {"role": "user", "content": "u"},
+            {"role": "user", "content": "u"},
+            {"role": "system", "content": "late"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "a" * 70, "parameters": {"title": "t"}}}],
+        "tool_choice": {"type": "function", "function": {"name": "a" * 70}},
+    }
+    client = Strict(words)
+    upstream = provider(client)
+    with suppress(BadRequest):
+        poison = {**body, "x_odd": SIGNS[sign]}
+        await upstream.chat(ChatCall(poison, "m", "x:m", writer=MessageWriter, max_tokens_required=True))
+    await upstream.chat(ChatCall(body, "m", "x:m", writer=MessageWriter, max_tokens_required=True))
+    options = {"stream_options": {"include_usage": True}}
+    assert sent(client) == {**body, "model": "m", **options}
