@@ -23,7 +23,17 @@ from ..translate.messages import Turn
 from ..types import ChatCall, ModelCapabilities, ModelInfo, NewWriter, Writer
 from .recording import Part, RecordingWriter, blocks_of
 from .stores import MemoryStore, ThinkingStore
-from .turns import MAX_KEY, REFUSED, KeptTurn, PromptDigest, kept_turn, thinks, turn_key, without_thinking
+from .turns import (
+    MAX_KEY,
+    REFUSED,
+    KeptTurn,
+    PromptDigest,
+    kept_turn,
+    refused_behind,
+    thinks,
+    turn_key,
+    without_thinking,
+)
 
 _log = logging.getLogger(__name__)
 #: What the API says of thinking that it will not have back ("`thinking` block is bound to a different
@@ -117,6 +127,8 @@ class _Exchange:
                 continue
             content: list[Block] = turn["content"]
             kept = self.kept.get(turn_key(content))
+            if kept is not None and kept.was_refused_elsewhere(prompt, index):
+                kept = None
             if kept is not None and self._fits(kept, content, prompt, index):
                 turn["content"] = kept.put_into(content)
                 continue
@@ -125,16 +137,26 @@ class _Exchange:
                 turn["content"] = without_thinking(content)
 
     def forget(self, messages: list[Turn]) -> bool:
-        """The upstream has refused ``messages`` for their thinking: never send it again. False when there is
-        none in them."""
-        refused = [
-            turn["content"] for turn in messages if turn["role"] == "assistant" and thinks(turn["content"])
-        ]
-        if not refused:
+        """The upstream has refused ``messages`` for their thinking: it is not sent again behind the same
+        prefix, and after a second refusal nowhere. False when there is none in them.
+
+        One request may differ from all others of its conversation (a tool that is asked for in words)."""
+        refused: dict[str, KeptTurn] = {}
+        found = False
+        prompt = self._prompt and self._prompt.anew()
+        for index, turn in enumerate(messages):
+            if turn["role"] != "assistant" or not thinks(turn["content"]):
+                continue
+            found = True
+            if (key := turn_key(turn["content"])) and prompt is not None:
+                before = self.kept.get(key)
+                again = before is not None and not before.blocks
+                refused[key] = REFUSED if again else refused_behind(prompt.before(index))
+        if not found:
             return False
         self.kept, self._forgetful = {}, True
-        if self.session:
-            self._store.put(self.session, {key: REFUSED for content in refused if (key := turn_key(content))})
+        if self.session and refused:
+            self._store.put(self.session, refused)
         return True
 
     def writer(self, new: NewWriter, request: AnthropicRequest) -> NewWriter:

@@ -34,7 +34,7 @@ class KeptTurn:
     ``prefix`` is the digest of all that it had before it (:class:`PromptDigest`), ``calls`` that of its tool
     calls. ``blocks`` are in order: ``thinking`` and ``redacted_thinking`` as the API takes them back,
     ``text``, and ``{"type": "tool_use", "id": …}`` for the place of a call. Empty ``blocks``: the upstream
-    has refused the thinking of this turn.
+    has refused the thinking of this turn, behind that prefix (b"": more than once).
     """
 
     model: str = ""
@@ -55,6 +55,10 @@ class KeptTurn:
         said = _squeezed(said)
         return _squeezed(text) == said or _squeezed(_THINK.sub("", text)) in ("", said)
 
+    def was_refused_elsewhere(self, prompt: PromptDigest, index: int) -> bool:
+        """Whether it was refused, but behind something else than what stands before turn ``index``."""
+        return not self.blocks and bool(self.prefix) and self.prefix != prompt.before(index)
+
     def put_into(self, content: Sequence[Block]) -> list[Block]:
         """The blocks of the turn: thinking and text as the model wrote them, calls and markers of the cache
         as the caller sent them."""
@@ -69,8 +73,13 @@ class KeptTurn:
         return out
 
 
-#: Takes the place of a turn whose thinking the upstream has refused.
+#: Takes the place of a turn whose thinking the upstream has refused wherever it stood.
 REFUSED = KeptTurn(size=_BLOCK_SIZE)
+
+
+def refused_behind(prefix: bytes) -> KeptTurn:
+    """Takes the place of a turn whose thinking the upstream has refused behind ``prefix``."""
+    return KeptTurn(prefix=prefix, size=_BLOCK_SIZE)
 
 
 def kept_turn(model: str, prefix: bytes, blocks: Sequence[Block]) -> KeptTurn:
@@ -108,6 +117,10 @@ class PromptDigest:
         self._done = index
         digest: bytes = self._hash.digest()
         return digest[:DIGEST_SIZE]
+
+    def anew(self) -> PromptDigest:
+        """The same from its beginning."""
+        return PromptDigest(*self._tools_and_system, self._messages)
 
     def whole(self) -> bytes:
         """The digest of everything, once all turns are there."""

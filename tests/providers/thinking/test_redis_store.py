@@ -12,7 +12,7 @@ import pytest
 
 from gw.shared_redis import open_redis
 from providers.thinking.redis_store import PATIENCE, PAUSE, RedisStore, decoded, encoded
-from providers.thinking.turns import REFUSED, KeptTurn
+from providers.thinking.turns import REFUSED, KeptTurn, refused_behind
 from tests.services import Service, running_redis
 
 from .stage import Client, Upstream, said, thought, use
@@ -79,7 +79,7 @@ async def test_what_is_kept_expires(redis: Service) -> None:
         await client.aclose()
 
 
-@pytest.mark.parametrize("turn", [TURN, REFUSED])
+@pytest.mark.parametrize("turn", [TURN, REFUSED, refused_behind(b"p" * 16)])
 def test_a_turn_survives_its_encoding(turn: KeptTurn) -> None:
     assert decoded(encoded(turn)) == turn
 

@@ -102,6 +102,31 @@ async def test_a_refusal_of_thinking_before_the_first_call_is_remembered_too() -
     assert thinking(client)[0] is False
 
 
+async def test_one_request_that_differs_does_not_cost_the_conversation_its_thinking() -> None:
+    client = Carrying()
+    await client.ask("go", thought("a"), said("Well."))  # no call: the ledger learns of it by the refusal
+    await client.ask("more", thought("b"), use("toolu_1"))
+    await client.results(thought("c"), said("Done."))
+    first, client.system = client.system, "You are an agent. You must call a tool."
+    await client.ask("on", said("No."))
+    assert len(client.upstream.refused) == 1
+    assert thinking(client) == [False] * 3
+    client.system = first
+    await client.ask("and on", said("Yes."))
+    assert len(client.upstream.refused) == 1
+    assert thinking(client) == [True] * 3 + [False]
+
+
+async def test_what_was_refused_twice_is_not_tried_behind_a_third_prefix() -> None:
+    client = Carrying(tools=[])
+    await client.ask("go", thought("a"), said("Well."))
+    for number in range(5):  # a system prompt with the time of day
+        client.system = f"It is {number} o'clock."
+        await client.ask("on", said("Well."))
+        assert thinking(client)[0] is False
+    assert len(client.upstream.refused) == 2
+
+
 async def test_a_forged_signature_is_no_400_for_the_caller() -> None:
     client = Carrying()
     await client.ask("go", thought("a"), use("toolu_1"))
