@@ -74,7 +74,8 @@ class Manner:
     once: frozenset[str] = frozenset()
 
 
-_USUAL = Manner()
+#: Of a model of which nothing was learnt.
+USUAL = Manner()
 
 
 class Manners:
@@ -93,12 +94,12 @@ class Manners:
     def get(self, model: str) -> Manner:
         learnt = self._learnt.get(model)
         if learnt is None:
-            return _USUAL
+            return USUAL
         manner, until = learnt
         if self._now() < until:
             return manner
         del self._learnt[model]
-        return _USUAL
+        return USUAL
 
     def learn(self, model: str, manner: Manner) -> None:
         if len(self._learnt) >= _MAX_LEARNT and model not in self._learnt:
@@ -106,7 +107,7 @@ class Manners:
         # Names come from callers, who may think of any number of them.
         without = manner.without if len(manner.without) <= _MAX_NAMES else frozenset[str]()
         kept = replace(manner, without=without, once=frozenset(), crowded=False, room=None)
-        if kept != _USUAL:
+        if kept != USUAL:
             self._learnt[model] = (kept, self._now() + REMEMBERED)
 
 

@@ -13,7 +13,7 @@ from ..translate.params import ALLOWANCE, JSON_OBJECT_INSTRUCTION, MIN_WITH_TOOL
 from ..types import ChatCall
 from .efforts import LEVELS, nearest
 from .history import tidied, tidied_tools
-from .manner import LIMITS, Manner
+from .manner import LIMITS, USUAL, Manner
 from .roles import arranged
 from .shapes import as_functions, custom_names, plain_turns, unwrapped_shape
 from .tool_forms import is_strict, wire_names, wired
@@ -63,12 +63,17 @@ def build(call: ChatCall, manner: Manner, *, stream: bool, reasons: bool = False
         body.pop("stream_options", None)
     if call.max_tokens_defaulted and manner.roomy and not manner.crowded:
         _make_room(body, reasons=reasons or manner.limit == "max_completion_tokens")
+    if "messages" in body:
+        body["messages"] = plain_turns(body["messages"])
+    return as_json(body if manner is USUAL else _otherwise(call, body, manner))
+
+
+def _otherwise(call: ChatCall, body: dict[str, Any], manner: Manner) -> dict[str, Any]:
+    """``body``, which may be changed, in a manner that was learnt. Raises ``BadRequest``."""
     if manner.limit is not None:
         _rename_limit(body, manner.limit)
     for name in lowered(call, manner, body):
         body[name] = _most(manner)
-    if "messages" in body:
-        body["messages"] = plain_turns(body["messages"])
     if manner.functions_only:
         body = as_functions(body)
     if manner.tidy:
@@ -86,7 +91,7 @@ def build(call: ChatCall, manner: Manner, *, stream: bool, reasons: bool = False
         if name == "reasoning_effort":
             _check_effort(body[name])  # nobody else will
         del body[name]
-    return as_json(body)
+    return body
 
 
 def reply_shape(call: ChatCall, manner: Manner) -> ReplyShape | None:
@@ -116,6 +121,8 @@ def left_out(body: Mapping[str, Any], manner: Manner) -> tuple[str, ...]:
 
 def lost(call: ChatCall, manner: Manner) -> tuple[str, ...]:
     """The parameters of a call that are not honoured as they stand, for its reply."""
+    if manner is USUAL:
+        return ()
     body = call.body
     found = left_out(body, manner)
     if call.max_tokens_required and not call.max_tokens_defaulted:
