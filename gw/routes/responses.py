@@ -13,6 +13,7 @@ import orjson
 from blacksheep import Request, Response
 
 from middleware._reject import FINAL, Rejection
+from middleware._state import DEFAULTED
 from providers.base import CountsTokens
 from providers.errors import BadRequest
 from providers.estimate import TokenRatios, embedded
@@ -41,7 +42,8 @@ def responses(dispatcher: Dispatcher) -> Handler:
         body = json_object(request)
         stream = wants_stream(body)
         target = dispatcher.resolve(body.get("model"))
-        asked = to_chat(body, model=target.model, signed=signs(target))
+        defaulted = state_of(request).get(DEFAULTED, ())
+        asked = to_chat(body, model=target.model, signed=signs(target), defaulted=defaulted)
         try:
             reply, headers = await ask(request, target, asked.body, asked.writer)
         except BadRequest as error:

@@ -8,7 +8,7 @@ openai SDK.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -103,10 +103,13 @@ class ResponsesRequest(NamedTuple):
     writer: NewWriter
 
 
-def to_chat(body: Mapping[str, Any], *, model: str, signed: bool) -> ResponsesRequest:
+def to_chat(
+    body: Mapping[str, Any], *, model: str, signed: bool, defaulted: Collection[str] = ()
+) -> ResponsesRequest:
     """The chat that asks ``model`` (the upstream's id) what ``body`` asks.
 
-    ``signed``: the provider has the feature ``signed_thinking``. Raises ``BadRequest`` with ``param``
+    ``signed``: the provider has the feature ``signed_thinking``. ``defaulted`` names fields that the caller
+    has not set, so that no response says it had. Raises ``BadRequest`` with ``param``
     naming the place for everything that is wrong with ``body``.
     """
     _check_stateless(body)
@@ -140,7 +143,9 @@ def to_chat(body: Mapping[str, Any], *, model: str, signed: bool) -> ResponsesRe
     extra += [f"input.{kind}" for kind in reader.left_out]
     if extra:
         named += dropped(dict.fromkeys(extra, True), frozenset(), {})
-    writer = partial(ResponseWriter, echo=_echo(body), model=model, signed=signed, tools=tools.names.called)
+    writer = partial(
+        ResponseWriter, echo=_echo(body, defaulted), model=model, signed=signed, tools=tools.names.called
+    )
     return ResponsesRequest(chat, named, writer)
 
 
@@ -230,7 +235,10 @@ def _format(shape: Block) -> Block:
     return {"type": kind}
 
 
-def _echo(body: Mapping[str, Any]) -> Echo:
-    said = {name: value if (value := body.get(name)) is not None else _DEFAULTS[name] for name in _DEFAULTS}
+def _echo(body: Mapping[str, Any], defaulted: Collection[str]) -> Echo:
+    said = {
+        name: value if (value := body.get(name)) is not None and name not in defaulted else default
+        for name, default in _DEFAULTS.items()
+    }
     model = body.get("model")
     return Echo(_check.as_json({**said, "store": False}), model if isinstance(model, str) else "")

@@ -110,6 +110,12 @@ def test_tools_are_called_and_their_outputs_read(
     )
 
 
+def test_a_limit_that_nobody_has_asked_for_is_not_repeated(client: openai.OpenAI, model: str) -> None:
+    """The gateway's default is another one where there are tools, or thinking."""
+    assert client.responses.create(model=model, input="Hi").max_output_tokens is None
+    assert client.responses.create(model=model, input="Hi", max_output_tokens=700).max_output_tokens == 700
+
+
 def test_a_patch_comes_as_plain_text(client: openai.OpenAI, upstream: Upstream, model: str) -> None:
     text = "*** Begin Patch\n*** End Patch"
     block = {"type": "tool_use", "id": "toolu_1", "name": "apply_patch", "input": {"input": text}}
