@@ -156,9 +156,6 @@ class ChatCall:
     caller's name for it. ``max_tokens_defaulted`` is true when ``body["max_tokens"]`` is the gateway's
     default rather than the caller's wish: a provider may then add room for a model that thinks.
 
-    ``max_tokens_required`` is true when the caller's dialect demands a limit: what its clients put there is
-    the most that they can take, and a provider may lower it to the most that the model can write.
-
     ``writer`` makes the writer of the answer in the caller's dialect; None: chat completions.
     ``session`` names the conversation that the request belongs to (opaque, already bound to the caller's
     key; "" when unknown). It is asked for only when something is kept for a session.
@@ -170,7 +167,6 @@ class ChatCall:
     max_tokens_defaulted: bool = False
     writer: NewWriter | None = None
     session: Callable[[], str] = _no_session
-    max_tokens_required: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -13,7 +13,6 @@ from middleware._session import session_of
 from middleware._state import BODY, COMPLETION, DEFAULTED, PRINCIPAL, Completion, Principal
 from providers.base import ChatReply, Provider, SpeaksMessages
 from providers.errors import BadRequest
-from providers.translate.message_writer import MessageWriter
 from providers.types import ChatCall, NewWriter
 
 from ..dispatch import Target
@@ -55,8 +54,7 @@ def call_of(
     scope = scope_of(request)
     defaulted = not _BOUNDS.isdisjoint(scope["state"].get(DEFAULTED, ()))
     session = partial(_session, scope)  # looked into only when something is kept for a session
-    required = writer is MessageWriter  # Anthropic's dialect
-    return ChatCall(body, target.model, target.requested, defaulted, writer, session, required)
+    return ChatCall(body, target.model, target.requested, defaulted, writer, session)
 
 
 def _session(scope: Scope) -> str:

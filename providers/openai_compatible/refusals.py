@@ -150,8 +150,6 @@ def _limit(call: ChatCall, manner: Manner, error: BadRequest) -> Manner | None:
         if isinstance(error, ContextTooLong):
             return replace(manner, crowded=True)
         return replace(manner, roomy=False)
-    if not (call.max_tokens_defaulted or call.max_tokens_required):
-        return None  # the caller wants just so many
     sent = asked_for(call.body, manner)
     return None if sent is None else fitting(sent, manner, error)
 

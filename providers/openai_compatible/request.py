@@ -72,7 +72,7 @@ def _otherwise(call: ChatCall, body: dict[str, Any], manner: Manner) -> dict[str
     """``body``, which may be changed, in a manner that was learnt. Raises ``BadRequest``."""
     if manner.limit is not None:
         _rename_limit(body, manner.limit)
-    for name in lowered(call, manner, body):
+    for name in lowered(manner, body):
         body[name] = _most(manner)
     if manner.functions_only:
         body = as_functions(body)
@@ -125,17 +125,18 @@ def lost(call: ChatCall, manner: Manner) -> tuple[str, ...]:
         return ()
     body = call.body
     found = left_out(body, manner)
-    if call.max_tokens_required and not call.max_tokens_defaulted:
-        found += lowered(call, manner, body)
+    if not call.max_tokens_defaulted:
+        found += lowered(manner, body)
     if not manner.strict and is_strict(body):
         found += ("tools.strict",)
     return found
 
 
-def lowered(call: ChatCall, manner: Manner, body: Mapping[str, Any]) -> tuple[str, ...]:
-    """The limits in ``body`` that are more than the model writes, if the call allows to lower them."""
+def lowered(manner: Manner, body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The limits in ``body`` that are more than the model writes: agents ask for 32,000 and more, whatever
+    the model, and less is no loss to them."""
     most = _most(manner)
-    if most is None or not (call.max_tokens_required or call.max_tokens_defaulted):
+    if most is None:
         return ()
     return tuple(name for name in LIMITS if type(limit := body.get(name)) is int and limit > most)
 

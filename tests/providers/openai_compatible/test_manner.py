@@ -160,7 +160,7 @@ async def test_an_effort_that_is_left_out_must_still_be_one() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda: refusal("max_tokens is too large: 99999.", param="max_tokens", code="invalid_value"),
+        lambda: refusal("max_tokens must be positive.", param="max_tokens", code="invalid_value"),
         lambda: refusal("Invalid value for 'temperature'.", param="temperature", code="invalid_value"),
         lambda: refusal("messages[0].content is empty", param="messages"),
         lambda: refusal("The tool 'look' is not supported.", param="tools[0]"),

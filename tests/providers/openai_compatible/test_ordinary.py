@@ -62,7 +62,7 @@ def claude_code(model: str) -> ChatCall:
         ],
     }
     chat = messages_chat.to_chat(body)
-    return ChatCall(chat.body, model, f"x:{model}", writer=MessageWriter, max_tokens_required=True)
+    return ChatCall(chat.body, model, f"x:{model}", writer=MessageWriter)
 
 
 def codex(model: str) -> ChatCall:

@@ -161,7 +161,7 @@ async def test_a_callers_words_about_its_messages_and_tools_change_nothing_for_o
     upstream = provider(client)
     with suppress(BadRequest):
         poison = {**body, "x_odd": SIGNS[sign]}
-        await upstream.chat(ChatCall(poison, "m", "x:m", writer=MessageWriter, max_tokens_required=True))
-    await upstream.chat(ChatCall(body, "m", "x:m", writer=MessageWriter, max_tokens_required=True))
+        await upstream.chat(ChatCall(poison, "m", "x:m", writer=MessageWriter))
+    await upstream.chat(ChatCall(body, "m", "x:m", writer=MessageWriter))
     options = {"stream_options": {"include_usage": True}}
     assert sent(client) == {**body, "model": "m", **options}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ USER = {"role": "user", "content": "u"}
 
 def agent(**fields: Any) -> ChatCall:
     body = {**BODY, **fields}
-    return ChatCall(body, "m", "x:m", writer=MessageWriter, max_tokens_required=True)
+    return ChatCall(body, "m", "x:m", writer=MessageWriter)
 
 
 def refused(said: str, status: int = 400, **fields: Any) -> BadRequest:
@@ -78,11 +79,10 @@ CAPS = {
 
 
 @pytest.mark.parametrize("server", CAPS)
-async def test_the_most_that_a_model_writes_is_learnt_for_dialects_that_demand_a_limit(server: str) -> None:
+@pytest.mark.parametrize("asked", [agent, call], ids=["Messages", "chat"])
+async def test_the_most_that_a_model_writes_is_learnt(server: str, asked: Callable[..., ChatCall]) -> None:
     said, most = CAPS[server]
-    manner = after_refusal(agent(max_tokens=32_000), Manner(), refused(said))
-    assert manner == Manner(most=most)
-    assert after_refusal(call(max_tokens=32_000), Manner(), refused(said)) is None  # the caller's own wish
+    assert after_refusal(asked(max_tokens=32_000), Manner(), refused(said)) == Manner(most=most)
 
 
 ROOMS = {
@@ -142,7 +142,6 @@ async def test_the_room_that_a_conversation_leaves_is_used_and_not_remembered(se
         after_refusal(agent(max_tokens=32_000), Manner(), ContextTooLong(said, upstream_status=400))
         == expected
     )
-    assert after_refusal(call(max_tokens=32_000), Manner(), ContextTooLong(said, upstream_status=400)) is None
 
 
 CROWDED = (

@@ -107,7 +107,6 @@ class Habits:
     custom: bool = True
     namespaces: bool = False
     odd_ids: bool = True
-    odd_names: bool = True
     marks: bool = True
     signed: bool = False
     orderly: bool = False
@@ -294,7 +293,7 @@ class _Author:
 
     def _some_tools(self) -> tuple[Tool, ...]:
         names = self._chance.sample(NAMES, self._chance.choice((0, 1, 2, 3, 4)))
-        if self._habits.orderly or not self._habits.odd_names:
+        if self._habits.orderly:
             names = [name for name in names if VALID_NAME.fullmatch(name)]
         return tuple(self._tool(name) for name in names)
 

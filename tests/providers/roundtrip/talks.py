@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from providers.anthropic.models import snapshot
 
-from .conversations import HABITS, Conversation, Document, Habits, Image, Part, Text, conversation, says
+from .conversations import HABITS, Conversation, Document, Image, Part, Text, conversation, says
 from .render import SIGNER
 from .signing import signed, upstream_of
 
@@ -25,12 +25,7 @@ def talks(dialect: str) -> st.SearchStrategy[Conversation]:
 
 def talk_for(upstream: str, dialect: str, seed: int) -> Conversation:
     """A conversation of a client of ``dialect`` that ``upstream`` has no reason to refuse."""
-    return fitting(upstream, dialect, conversation(Random(seed), habits_for(upstream, dialect)))
-
-
-def habits_for(upstream: str, dialect: str) -> Habits:
-    """Names of tools that OpenAI refuses are for its clients to change; what it is told is passed on."""
-    return replace(HABITS[dialect], odd_names=upstream != "openai")
+    return fitting(upstream, dialect, conversation(Random(seed), HABITS[dialect]))
 
 
 def fitting(upstream: str, dialect: str, talk: Conversation) -> Conversation:
