@@ -19,6 +19,8 @@ from .messages_parts import compact, document_parts, image_part, search_text
 
 #: Stand where something was that a chat has no place for.
 LATER_NOTE = "(What the tool returned here is in the next message.)"
+#: Stands between what tools have shown and what the user shows.
+OWN_NOTE = "(What follows is from the user.)"
 _NOTES = {
     "image": "(An image was here, which cannot be passed on.)",
     "document": "(A document was here, which cannot be passed on.)",
@@ -85,6 +87,8 @@ class ChatTurns:
                 returned += self._add_result(part, place)
             else:
                 said += self._parts(part, kind, place, told=past)
+        if returned and said and said[0]["type"] != "text":
+            returned.append({"type": "text", "text": OWN_NOTE})
         if returned or said or not answers:
             self._rest.append({"role": "user", "content": compact(returned + said)})
 

@@ -24,7 +24,7 @@ import orjson
 
 from providers.translate.calls import parse_arguments
 from providers.translate.messages import END_TURN, MISSING_RESULT, START_TURN
-from providers.translate.messages_turns import LATER_NOTE
+from providers.translate.messages_turns import LATER_NOTE, OWN_NOTE
 
 from .conversations import Call, Conversation, Document, Image, Part, Result, Text, Thinking
 
@@ -307,6 +307,8 @@ def _user_said(said: Said, parts: list[str], by_id: dict[str, Called]) -> None:
             assert returned.result is not None
             returned.result.append(part)
             said.images.append(part)
+        elif part == OWN_NOTE:
+            returned = None
         else:
             returned = None
             note = _REMINDER.fullmatch(part)

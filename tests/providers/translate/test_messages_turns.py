@@ -139,6 +139,14 @@ def test_what_a_tool_has_shown_follows_in_a_message_of_a_user() -> None:
     assert returned(result([IMAGE]))[0]["content"] == "(What the tool returned here is in the next message.)"
 
 
+@pytest.mark.parametrize("own", [IMAGE, {"type": "document", "source": PDF}])
+def test_what_a_tool_has_shown_is_told_apart_from_what_the_user_shows(own: Any) -> None:
+    _, after = returned(result([IMAGE]), own)
+    kinds = [part["type"] for part in after["content"]]
+    assert kinds == ["text", "image_url", "text", "file" if own is not IMAGE else "image_url"]
+    assert after["content"][2] == text("(What follows is from the user.)")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
