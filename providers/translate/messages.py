@@ -19,6 +19,8 @@ from .names import ToolNames
 #: Turns that the API demands and the caller has not written.
 START_TURN = "Begin."
 END_TURN = "Continue."
+#: Stands in a user's message before what a call has returned after it was answered.
+LATER = "An earlier tool call has returned something more:"
 MISSING_RESULT = "No result was recorded for this tool call."
 
 Turn = dict[str, Any]

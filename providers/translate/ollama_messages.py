@@ -18,7 +18,7 @@ import orjson
 from . import _check, content
 from ._check import Block
 from .calls import Call, PendingCalls, named_call, optional_text, read_calls, shaped_call
-from .messages import MISSING_RESULT, START_TURN
+from .messages import LATER, MISSING_RESULT, START_TURN
 
 #: What Ollama's runners decode (``image`` with the jpeg, png and webp decoders).
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp"})
@@ -110,7 +110,7 @@ class OllamaConversation:
         else:
             blocks: list[Block] = []
             # Other dialects put what a tool has shown behind its result, where only a user may show things.
-            told = self._calls.answered
+            told = self._calls.answered or _tells_of_result(body)
             for part, kind, where in content.parts(body, place):
                 if kind == "tool_result":
                     call_id = _check.text(part.get("tool_use_id"), f"{where}.tool_use_id")
@@ -253,6 +253,12 @@ _LINE_ENDS = {ord("\r"): None, ord("\n"): None}
 
 def _joined(blocks: list[Block]) -> str:
     return "\n".join(block["text"] for block in blocks if block["type"] == "text")
+
+
+def _tells_of_result(body: object) -> bool:
+    """Whether a user's message holds what a call has returned after its answer (see ``responses_items``)."""
+    first = body[0] if isinstance(body, list) and body else None
+    return isinstance(first, dict) and first.get("text") == LATER
 
 
 def _told_call(call: Call) -> str:

@@ -14,6 +14,7 @@ from . import _check, reasoning_blob
 from ._check import Block
 from .calls import name_of, optional_text, parse_arguments
 from .content import parts, signed_thinking
+from .messages import LATER
 from .messages_parts import compact
 from .response_items import CallName
 from .responses_content import Content, marked, read_content, read_texts
@@ -26,8 +27,6 @@ REPLAY = (
     "This gateway keeps no conversations. Send the items themselves in `input` with `store: false` "
     "(Vercel AI SDK: `providerOptions: {openai: {store: false}}`)."
 )
-#: Stands before what a call has returned after it was answered.
-LATER = "An earlier tool call has returned something more:"
 _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 
 
@@ -40,6 +39,7 @@ class Items:
 
     __slots__ = (
         "_answered",
+        "_calls",
         "_gap",
         "_late",
         "_model",
@@ -62,6 +62,7 @@ class Items:
         self._gap = False  # thinking of this model was lost
         # What the calls have returned. Codex lets a call that goes on return something more than once.
         self._answered: dict[str, Block] = {}
+        self._calls: set[str] = set()
         self._late: list[Block] = []
         self._readers: dict[str, Callable[[Block, str], None]] = {
             "message": self._message,
@@ -207,6 +208,7 @@ class Items:
         name = name_of(item, at)
         space = optional_text(item.get("namespace"), f"{at}.namespace")
         call_id = _call_id(item, at)
+        self._calls.add(call_id)
         self._answered.pop(call_id, None)  # some clients number their calls from zero in every turn
         return call_id, self._names.of(CallName(kind, name, space))
 
@@ -233,7 +235,8 @@ class Items:
 
     def _result(self, call_id: str, result: Content, *, failed: bool = False) -> Block:
         """The message that tells what the call has returned."""
-        if (earlier := self._answered.get(call_id)) is not None:
+        # The results of a call that nobody has made stay results: who is asked leaves them out, all of them.
+        if call_id in self._calls and (earlier := self._answered.get(call_id)) is not None:
             self._close()
             if any(message is earlier for message in _results(self.messages)):
                 earlier["content"] = [*_as_parts(earlier["content"]), *_as_parts(result)]

@@ -7,8 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
+from providers.translate.chat_ollama import to_ollama
+from providers.translate.messages import LATER
 from providers.translate.reasoning_blob import Damaged, pack, unpack
 from providers.translate.responses_chat import to_chat
+from providers.types import ModelCapabilities, ModelInfo
 
 MODEL = "claude-opus-5-5"
 USER = {"role": "user", "content": "Hi"}
@@ -300,6 +303,32 @@ def test_what_a_call_returns_later_comes_behind_the_results_of_the_turn() -> Non
         "assistant",
     ]
     assert found[5]["content"][1] == {"type": "text", "text": "2"}
+
+
+def test_a_picture_that_a_call_returns_later_is_no_refusal_by_a_model_that_sees_none() -> None:
+    shown = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+    found = messages(
+        USER,
+        called("a"),
+        returned("a", "1"),
+        called("b"),
+        returned("b", "x"),
+        said("Go on."),
+        returned("a", [shown]),
+        signed=False,
+    )
+    blind = ModelInfo("m", "ollama", capabilities=ModelCapabilities(images=False, pdf=False))
+    told = to_ollama({"messages": found}, model="m", info=blind).body["messages"]
+    assert told[-1]["content"].startswith(LATER)
+    assert "which this model cannot see" in told[-1]["content"]
+
+
+def test_whatever_a_call_returned_that_nobody_has_made_is_the_result_of_a_call() -> None:
+    answer = {"role": "assistant", "content": "One."}
+    found = messages(USER, returned("x", "1"), answer, returned("x", "2"), signed=False)
+    assert [message["role"] for message in found] == ["user", "tool", "assistant", "tool"]
+    told = to_ollama({"messages": found}, model="m", info=ModelInfo("m", "ollama")).body["messages"]
+    assert [message["content"] for message in told] == ["Hi", "One."]
 
 
 def test_an_id_that_is_used_again_is_another_call() -> None:
