@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from .errors import ProviderError
+from .translate.answer import AnswerOptions
 from .translate.chat_anthropic import ReplyShape
-from .types import ChatCall, NewWriter, Usage
+from .types import ChatCall, Usage
 
 #: How long to wait for the end of the HTTP body behind the last event, so that the connection can be
 #: used again. It follows at once or not at all.
@@ -77,20 +78,9 @@ class Assembler(Translator, Protocol):
 
 
 class NewTranslator(Protocol):
-    """Makes a translator: its class, as a rule. ``model`` is the name that the caller is shown;
-    ``streaming`` asks for chunks, otherwise for one completion."""
+    """Makes a translator: its class, as a rule."""
 
-    def __call__(
-        self,
-        *,
-        model: str,
-        shape: ReplyShape,
-        streaming: bool,
-        usage: Usage,
-        provider: str,
-        request_id: str | None,
-        writer: NewWriter | None,
-    ) -> Assembler: ...
+    def __call__(self, **options: Unpack[AnswerOptions]) -> Assembler: ...
 
 
 class StreamedReply:

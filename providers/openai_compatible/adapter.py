@@ -202,7 +202,7 @@ class OpenAICompatibleProvider:
             if shape is not None:
                 reply = TranslatedReply(
                     source,
-                    partial(ChunkTranslator, errors=self._errors),
+                    partial(ChunkTranslator, self._errors),
                     call=call,
                     shape=shape,
                     provider=self.name,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import Any, Unpack
 from uuid import uuid4
 
 import orjson
@@ -18,11 +18,9 @@ import orjson
 from ..errors import ProviderError
 from ..sse import MAX_EVENT_BYTES, SseParser
 from ..translate._event import Malformed
-from ..translate.answer import AnswerTranslator
-from ..translate.chat_anthropic import ReplyShape
+from ..translate.answer import AnswerOptions, AnswerTranslator
 from ..translate.chunks import escaped
 from ..translate.deltas import readable
-from ..types import NewWriter, Usage
 from . import usage as usages
 from .chunk_calls import Call, Calls
 from .delta_parts import content_in, object_in, thinking_in
@@ -63,32 +61,14 @@ class ChunkTranslator(AnswerTranslator):
     __slots__ = ("_answer_id", "_calls", "_errors", "_field", "_of", "_reason", "_run", "_runs", "_sse")
     failure: ProviderError | None
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        shape: ReplyShape,
-        streaming: bool,
-        usage: Usage | None = None,
-        provider: str = "openai-compatible",
-        request_id: str | None = None,
-        writer: NewWriter | None = None,
-        errors: Errors | None = None,
-    ) -> None:
+    default_provider = "openai-compatible"
+
+    def __init__(self, errors: Errors | None = None, /, **options: Unpack[AnswerOptions]) -> None:
         self._sse = _ChunkParser()
-        super().__init__(
-            self._sse,
-            model=model,
-            shape=shape,
-            streaming=streaming,
-            usage=usage,
-            provider=provider,
-            request_id=request_id,
-            writer=writer,
-        )
-        self._errors = errors or Errors(provider)
+        super().__init__(self._sse, **options)
+        self._errors = errors or Errors(self._provider)
         self._answer_id = uuid4().hex
-        self._calls = Calls(self._writer, shape, lambda number: f"call_{self._answer_id}_{number}")
+        self._calls = Calls(self._writer, self._shape, lambda number: f"call_{self._answer_id}_{number}")
         self._run: Run | None = None  # how to recognise chunks like the last one
         self._field = ""  # what they say: of a delta, or of a call
         self._of: Call | None = None

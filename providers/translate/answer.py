@@ -11,7 +11,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Required, TypedDict, Unpack
 
 from ..errors import ProtocolError, ProviderError
 from ..types import NewWriter, Usage, Writer
@@ -27,6 +27,20 @@ class Parser(Protocol):
 
     @property
     def idle(self) -> bool: ...
+
+
+class AnswerOptions(TypedDict, total=False):
+    """What a translator is made with. ``model`` is the name that the caller is shown; ``shape`` comes from
+    the translation of the request; ``streaming`` asks for events rather than one object; ``usage`` is filled
+    in; ``writer`` writes in the caller's dialect (chat completions without one)."""
+
+    model: Required[str]
+    shape: Required[ReplyShape]
+    streaming: Required[bool]
+    usage: Usage
+    provider: str
+    request_id: str | None
+    writer: NewWriter | None
 
 
 class AnswerTranslator(ABC):
@@ -55,30 +69,25 @@ class AnswerTranslator(ABC):
         "usage",
     )
 
-    def __init__(
-        self,
-        parser: Parser,
-        *,
-        model: str,
-        shape: ReplyShape,
-        streaming: bool,
-        usage: Usage | None,
-        provider: str,
-        request_id: str | None,
-        writer: NewWriter | None = None,
-    ) -> None:
+    #: Whose answers these are, where nobody says another name.
+    default_provider: ClassVar[str]
+
+    def __init__(self, parser: Parser, **options: Unpack[AnswerOptions]) -> None:
+        shape = options["shape"]
         self._parser = parser
-        self._model = model
+        self._model = options["model"]
         self._shape = shape
-        self._provider = provider
-        self._request_id = request_id
-        self._writer: Writer = (writer or chat_writer)(
-            streaming=streaming, include_usage=shape.include_usage, legacy=shape.legacy_functions
+        self._provider = options.get("provider", self.default_provider)
+        self._request_id = options.get("request_id")
+        self._writer: Writer = (options.get("writer") or chat_writer)(
+            streaming=options["streaming"],
+            include_usage=shape.include_usage,
+            legacy=shape.legacy_functions,
         )
         # How to recognise a read that is one plain token, as they arrive from a model at work.
         self._express: Callable[[bytes], re.Match[bytes] | None] | None = None
         self._fence = FenceStripper() if shape.json_object else None
-        self.usage = usage if usage is not None else Usage()
+        self.usage = options.get("usage") or Usage()
         self.finish_reason: str | None = None
         self.first_token_at: float | None = None
         self.upstream_model = ""

@@ -8,18 +8,16 @@ shaped differently is parsed.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Unpack
 
 import orjson
 
 from ..sse import SseParser
-from ..types import NewWriter, Usage
 from . import _event
 from . import usage as usages
 from ._event import Malformed
-from .answer import AnswerTranslator
+from .answer import AnswerOptions, AnswerTranslator
 from .anthropic_errors import from_event
-from .chat_anthropic import ReplyShape
 from .chunks import escaped, unescaped
 from .deltas import DELTAS, Block, PlainDeltas, readable
 from .unwrap import InputUnwrapper
@@ -31,28 +29,11 @@ class ChatTranslator(AnswerTranslator):
 
     __slots__ = ("_blocks", "_calls", "_details", "_open", "_sse", "_stop_reason")
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        shape: ReplyShape,
-        streaming: bool,
-        usage: Usage | None = None,
-        provider: str = "anthropic",
-        request_id: str | None = None,
-        writer: NewWriter | None = None,
-    ) -> None:
+    default_provider = "anthropic"
+
+    def __init__(self, **options: Unpack[AnswerOptions]) -> None:
         self._sse = SseParser()
-        super().__init__(
-            self._sse,
-            model=model,
-            shape=shape,
-            streaming=streaming,
-            usage=usage,
-            provider=provider,
-            request_id=request_id,
-            writer=writer,
-        )
+        super().__init__(self._sse, **options)
         self._blocks: dict[int, Block] = {}
         self._open: Block | None = None  # the block that deltas are likely to be for
         self._calls = 0

@@ -9,16 +9,14 @@ parsed.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Unpack
 from uuid import uuid4
 
 import orjson
 
 from ..errors import BadRequest, ProviderError, UpstreamFailed
-from ..types import NewWriter, Usage
 from ._event import Malformed
-from .answer import AnswerTranslator
-from .chat_anthropic import ReplyShape
+from .answer import AnswerOptions, AnswerTranslator
 from .chunks import escaped
 from .deltas import PlainRun, readable
 from .ollama_errors import from_line
@@ -37,28 +35,11 @@ class OllamaTranslator(AnswerTranslator):
 
     __slots__ = ("_calls", "_field", "_id", "_lines", "_plain")
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        shape: ReplyShape,
-        streaming: bool,
-        usage: Usage | None = None,
-        provider: str = "ollama",
-        request_id: str | None = None,
-        writer: NewWriter | None = None,
-    ) -> None:
+    default_provider = "ollama"
+
+    def __init__(self, **options: Unpack[AnswerOptions]) -> None:
         self._lines = LineBuffer()
-        super().__init__(
-            self._lines,
-            model=model,
-            shape=shape,
-            streaming=streaming,
-            usage=usage,
-            provider=provider,
-            request_id=request_id,
-            writer=writer,
-        )
+        super().__init__(self._lines, **options)
         self._field = ""  # of the message, that holds the text now
         self._plain: PlainRun | None = None  # how to recognise lines that hold nothing else
         self._id = uuid4().hex
