@@ -115,7 +115,8 @@ class Api:
             try:
                 scenario = directive(last_user_text(request)) or PLAIN
             except (ValueError, AttributeError, TypeError) as error:
-                return refuse(refusal_of(400, f"simulation: {error}"))
+                refusal = check(request, headers) if self.strict else None
+                return refuse(refusal or refusal_of(400, f"simulation: {error}"))
         if self.strict and scenario.strict:
             refusal = check(request, headers)
             if refusal is not None:

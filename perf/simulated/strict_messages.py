@@ -19,7 +19,7 @@ _USER = frozenset({"text", "image", "document", "search_result", "tool_result", 
 _ASSISTANT = frozenset(
     {"text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "compaction", "fallback"}
 )
-_IN_RESULT = frozenset({"text", "image", "document", "search_result", "tool_reference", "browser_state"})
+_IN_RESULT = ("text", "image", "document", "search_result", "tool_reference", "browser_state")
 Block = dict[str, Any]
 
 

@@ -42,9 +42,13 @@ def check_tools(request: dict[str, Any]) -> None:
         if tool.get("type") in (None, "custom"):
             _check_custom_tool(tool, f"tools.{index}.custom")
         name = tool.get("name") or tool.get("type")
+        if not isinstance(name, str):
+            raise invalid(
+                f"tools.{index}: Input tag found using 'type' does not match any of the expected tags"
+            )
         if name in names:
             raise invalid("tools: Tool names must be unique.")
-        names.add(str(name))
+        names.add(name)
 
 
 def _check_custom_tool(tool: dict[str, Any], at: str) -> None:

@@ -35,6 +35,8 @@ _NOT_A_CHAT = (
     "This is not a chat model and thus not supported in the v1/chat/completions endpoint. Did you mean to "
     "use v1/completions?"
 )
+#: What goes wrong where a request is read that nobody has judged.
+_NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 _METHODS = {
     "/openai/v1/chat/completions": ("POST",),
     "/openai/v1/completions": ("POST",),
@@ -132,20 +134,10 @@ class OpenAIMount:
                     raise
                 return refuse(refused, status=200)
         try:
-            asked = messages_request(request, model)
-            scenario = scenario or directive(last_user_text(asked)) or PLAIN
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return _planned(received, request, model, scenario)
+        except _NONSENSE as error:
             # Without strictness, what was let through may make no sense to the planner either.
             raise OpenAIRefusal(f"simulation: {error!r}") from None
-        if scenario.status >= 400:
-            return scripted_error(scenario)
-        _check_size(received, model)
-        plan = make_plan(Planner(), asked, replace(scenario, usage=None))
-        usage = usage_of(plan, scenario.usage or {}, request.get("n") or 1)
-        if request.get("stream") is True and "json-stream" not in model.quirks:
-            per_delta = 1 if scenario.tokens is not None else 3
-            return stream_answer(scenario, frames(plan, request, model, usage, per_delta=per_delta), _DIALECT)
-        return _whole(scenario, completion(plan, request, usage))
 
     def _complete(self, received: Received, scenario: Scenario | None) -> Program:
         request = _parse(received.raw)
@@ -155,20 +147,44 @@ class OpenAIMount:
             _check_quirks(request, model)
             completions.check_request(request, model)
         try:
-            asked = completions.messages_request(request, model)
-            scenario = scenario or directive(last_user_text(asked)) or PLAIN
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            return _completed(received, request, model, scenario)
+        except _NONSENSE as error:
             raise OpenAIRefusal(f"simulation: {error!r}") from None
-        if scenario.status >= 400:
-            return scripted_error(scenario)
-        _check_size(received, model)
-        plan = make_plan(Planner(), asked, replace(scenario, usage=None))
-        usage = usage_of(plan, scenario.usage or {}, completions.choice_count(request))
-        if request.get("stream") is True:
-            per_delta = 1 if scenario.tokens is not None else 3
-            written = completions.frames(plan, request, model, usage, per_delta=per_delta)
-            return stream_answer(scenario, written, _DIALECT)
-        return _whole(scenario, completions.completion(plan, request, usage))
+
+
+def _planned(
+    received: Received, request: dict[str, Any], model: OpenAIModel, scenario: Scenario | None
+) -> Program:
+    """The answer to a chat."""
+    asked = messages_request(request, model)
+    scenario = scenario or directive(last_user_text(asked)) or PLAIN
+    if scenario.status >= 400:
+        return scripted_error(scenario)
+    _check_size(received, model)
+    plan = make_plan(Planner(), asked, replace(scenario, usage=None))
+    usage = usage_of(plan, scenario.usage or {}, request.get("n") or 1)
+    if request.get("stream") is True and "json-stream" not in model.quirks:
+        per_delta = 1 if scenario.tokens is not None else 3
+        return stream_answer(scenario, frames(plan, request, model, usage, per_delta=per_delta), _DIALECT)
+    return _whole(scenario, completion(plan, request, usage))
+
+
+def _completed(
+    received: Received, request: dict[str, Any], model: OpenAIModel, scenario: Scenario | None
+) -> Program:
+    """The answer to a prompt."""
+    asked = completions.messages_request(request, model)
+    scenario = scenario or directive(last_user_text(asked)) or PLAIN
+    if scenario.status >= 400:
+        return scripted_error(scenario)
+    _check_size(received, model)
+    plan = make_plan(Planner(), asked, replace(scenario, usage=None))
+    usage = usage_of(plan, scenario.usage or {}, completions.choice_count(request))
+    if request.get("stream") is True:
+        per_delta = 1 if scenario.tokens is not None else 3
+        written = completions.frames(plan, request, model, usage, per_delta=per_delta)
+        return stream_answer(scenario, written, _DIALECT)
+    return _whole(scenario, completions.completion(plan, request, usage))
 
 
 def refuse(refusal: OpenAIRefusal, scenario: Scenario | None = None, *, status: int | None = None) -> Program:

@@ -29,14 +29,15 @@ def check_tools(request: Json, model: OpenAIModel) -> None:
 
 def _custom(request: Json) -> Iterator[tuple[str | int, ...]]:
     """Where ``request`` has something of the type ``custom``."""
-    for index, tool in enumerate(request.get("tools") or ()):
+    for index, tool in enumerate(_listed(request.get("tools"))):
         if isinstance(tool, dict) and tool.get("type") == "custom":
             yield "body", "tools", index, "function"
     choice = request.get("tool_choice")
     if isinstance(choice, dict) and "custom" in (choice.get("type"), *_allowed(choice)):
         yield "body", "tool_choice", "function"
-    for at, message in enumerate(request.get("messages") or ()):
-        for index, call in enumerate(message.get("tool_calls") or () if isinstance(message, dict) else ()):
+    for at, message in enumerate(_listed(request.get("messages"))):
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        for index, call in enumerate(_listed(calls)):
             if isinstance(call, dict) and call.get("type") == "custom":
                 yield "body", "messages", at, "tool_calls", index, "function"
 
@@ -44,4 +45,9 @@ def _custom(request: Json) -> Iterator[tuple[str | int, ...]]:
 def _allowed(choice: Json) -> Iterator[Any]:
     allowed = choice.get("allowed_tools")
     tools = allowed.get("tools") if isinstance(allowed, dict) else None
-    return (tool.get("type") for tool in tools or () if isinstance(tool, dict))
+    return (tool.get("type") for tool in _listed(tools) if isinstance(tool, dict))
+
+
+def _listed(value: Any) -> list[Any]:
+    """``value`` if it is a list: what it is otherwise is judged elsewhere."""
+    return value if isinstance(value, list) else []
