@@ -12,6 +12,7 @@ import re
 from hashlib import blake2b
 from typing import Any
 
+from ..translate.messages import START_TURN
 from ..translate.messages_turns import LATER_NOTE
 
 Message = dict[str, Any]
@@ -38,13 +39,13 @@ NO_RESULT = "No result was recorded for this tool call."
 def tidied(messages: object) -> object:
     """``messages`` (never changed) with the fields of the API only, short ids, every call answered right
     behind it, with text alone, and no answer to a call that was not made. The same messages always come to
-    the same: once the assistant goes on, no prefix changes any more. What is no list of messages is returned
-    as it is."""
+    the same: once the assistant goes on, no prefix changes any more. Where nothing of the beginning is left,
+    a user's word stands for it, as some is needed. What is no list of messages is returned as it is."""
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         return messages
     tidy: list[Message] = []
     asked = _Asked([])
-    for message in messages:
+    for index, message in enumerate(messages):
         role = message.get("role")
         if role == "tool":
             asked.answer(message)
@@ -54,13 +55,16 @@ def tidied(messages: object) -> object:
             asked.behind.append(kept)  # results may still follow
             continue
         tidy += asked.told()
+        if index and not tidy and role == "assistant":
+            tidy.append(_start())
         calls = kept.pop("tool_calls", None)
         asked = _Asked([])
         if isinstance(calls, list) and calls:
             kept["tool_calls"] = [_call(call) for call in calls]
             asked = _Asked([call["id"] for call in kept["tool_calls"] if isinstance(call, dict)])
         tidy.append(kept)
-    return [*tidy, *asked.told()]
+    tidy += asked.told()
+    return [_start()] if messages and not tidy else tidy
 
 
 class _Asked:
@@ -94,6 +98,10 @@ class _Asked:
         ]
         shown = [{"role": "user", "content": self._shown}] if self._shown else []
         return [*told, *shown, *self.behind]
+
+
+def _start() -> Message:
+    return {"role": "user", "content": START_TURN}
 
 
 def _is_text(part: object) -> bool:

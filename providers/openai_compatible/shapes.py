@@ -72,15 +72,21 @@ def unwrapped_shape(body: Mapping[str, Any], names: frozenset[str]) -> ReplyShap
 
 def plain_turns(messages: object) -> object:
     """``messages`` without thinking and calls in Anthropic's shape: the text of the thinking is
-    ``reasoning_content``, and the calls are ``tool_calls``."""
+    ``reasoning_content``, and the calls are ``tool_calls``. A tool that has returned nothing has returned an
+    empty text: null is refused there, though clients send it."""
     if not isinstance(messages, list):
         return messages
     changed = None
     for index, message in enumerate(messages):
-        if (
-            isinstance(message, dict)
-            and message.get("role") == "assistant"
-            and isinstance(content := message.get("content"), list)
+        if not isinstance(message, dict):
+            continue
+        role, content = message.get("role"), message.get("content")
+        if role == "tool" and content is None:
+            changed = changed or [*messages]
+            changed[index] = {**message, "content": ""}
+        elif (
+            role == "assistant"
+            and isinstance(content, list)
             and any(part.get("type") in _SHAPED for part in _dicts(content))
         ):
             changed = changed or [*messages]

@@ -17,6 +17,8 @@ from providers.openai_compatible.adapter import OpenAICompatibleProvider
 from providers.openai_compatible.history import NO_RESULT, short_id, tidied
 from providers.openai_compatible.manner import REMEMBERED, Manner, Manners
 from providers.openai_compatible.refusals import refuses
+from providers.openai_compatible.shapes import plain_turns
+from providers.translate.messages import START_TURN
 from providers.translate.messages_turns import LATER_NOTE
 from providers.types import ChatCall, EmbeddingsCall, ModelInfo
 from tests.providers.anthropic.sources import Client, Scripted
@@ -311,6 +313,25 @@ def test_a_tidy_history_is_what_the_strictest_servers_take() -> None:
         {"role": "assistant", "content": "never mind"},
     ]
     assert orjson.dumps(history) == before
+
+
+def test_results_that_nobody_has_asked_for_leave_a_conversation_that_can_be_asked() -> None:
+    begin = {"role": "user", "content": START_TURN}
+    answer = {"role": "assistant", "content": "well"}
+    assert tidied([result("call_1"), result("call_2")]) == [begin]
+    assert tidied([result("call_1"), answer, USER]) == [begin, answer, USER]
+    assert tidied([result("call_1"), USER]) == [USER]
+    assert tidied([answer, USER]) == [answer, USER]
+    assert tidied([]) == []
+
+
+def test_a_tool_that_has_returned_nothing_has_returned_an_empty_text() -> None:
+    messages = [USER, calling("call_1", "call_2"), {**result("call_1"), "content": None}, result("call_2")]
+    before = orjson.dumps(messages)
+    told: Any = plain_turns(messages)
+    assert [message.get("content") for message in told[2:]] == ["", messages[3]["content"]]
+    assert plain_turns(told) is told
+    assert orjson.dumps(messages) == before
 
 
 def test_what_tools_show_stands_behind_their_results() -> None:
