@@ -14,7 +14,7 @@ from blacksheep import Request, Response
 
 from providers.errors import BadRequest
 from providers.translate.places import in_their_terms
-from providers.translate.responses_chat import place_of
+from providers.translate.responses_chat import place_of, tool_of
 from providers.translate.shapes import as_chat
 
 from ..dispatch import Dispatcher
@@ -36,7 +36,8 @@ def chat_completions(dispatcher: Dispatcher) -> Handler:
         except BadRequest as error:
             if body.get("messages") is not None:
                 raise
-            raise in_their_terms(error, {"messages": "input"}, partial(place_of, body)) from None
+            names = {"messages": "input"}
+            raise in_their_terms(error, names, partial(place_of, body), partial(tool_of, body)) from None
         if reply.dropped:
             headers.append(dropped_header(reply.dropped))
         return await answer(reply, headers, stream=stream)

@@ -18,7 +18,7 @@ from providers.anthropic.wire import with_model
 from providers.base import CountsTokens, SpeaksMessages
 from providers.errors import BadRequest
 from providers.translate.message_writer import MessageWriter
-from providers.translate.messages_chat import THEIR_NAMES, place_of, to_chat
+from providers.translate.messages_chat import THEIR_NAMES, place_of, to_chat, tool_of
 from providers.translate.places import in_their_terms
 from providers.translate.unsigned import without_unsigned
 from providers.types import MessagesCall
@@ -60,7 +60,9 @@ def messages(dispatcher: Dispatcher) -> Handler:
         try:
             reply, headers = await ask(request, target, chat.body, MessageWriter)
         except BadRequest as error:
-            raise in_their_terms(error, THEIR_NAMES, partial(place_of, body)) from None
+            raise in_their_terms(
+                error, THEIR_NAMES, partial(place_of, body), partial(tool_of, body)
+            ) from None
         if dropped := (*chat.dropped, *reply.dropped):
             headers.append(dropped_header(dropped))
         return await answer(reply, headers, stream=stream)
@@ -82,7 +84,9 @@ def count_tokens(dispatcher: Dispatcher) -> Handler:
         try:
             count = await target.provider.estimate(call)
         except BadRequest as error:
-            raise in_their_terms(error, THEIR_NAMES, partial(place_of, body)) from None
+            raise in_their_terms(
+                error, THEIR_NAMES, partial(place_of, body), partial(tool_of, body)
+            ) from None
         headers = [*target_headers(target, target.model, state_of(request)), ESTIMATED]
         return json_response({"input_tokens": count}, headers)
 

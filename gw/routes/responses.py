@@ -18,7 +18,7 @@ from providers.base import CountsTokens
 from providers.errors import BadRequest
 from providers.estimate import TokenRatios, embedded
 from providers.translate.places import in_their_terms
-from providers.translate.responses_chat import THEIR_NAMES, place_of, their_names, to_chat
+from providers.translate.responses_chat import THEIR_NAMES, place_of, their_names, to_chat, tool_of
 
 from ..dispatch import Dispatcher
 from ._ask import answer, ask, call_of, signs, wants_stream
@@ -47,7 +47,9 @@ def responses(dispatcher: Dispatcher) -> Handler:
         try:
             reply, headers = await ask(request, target, asked.body, asked.writer)
         except BadRequest as error:
-            raise in_their_terms(error, THEIR_NAMES, partial(place_of, body)) from None
+            raise in_their_terms(
+                error, THEIR_NAMES, partial(place_of, body), partial(tool_of, body)
+            ) from None
         if dropped := (*asked.dropped, *their_names(reply.dropped)):
             headers.append(dropped_header(tuple(dict.fromkeys(dropped))))
         return await answer(reply, headers, stream=stream)
@@ -66,7 +68,9 @@ def input_tokens(dispatcher: Dispatcher) -> Handler:
             try:
                 count = await target.provider.estimate(call_of(request, target, asked.body))
             except BadRequest as error:
-                raise in_their_terms(error, THEIR_NAMES, partial(place_of, body)) from None
+                raise in_their_terms(
+                    error, THEIR_NAMES, partial(place_of, body), partial(tool_of, body)
+                ) from None
         else:  # Claude counts what is in its own dialect: /v1/messages/count_tokens
             count = _rough(asked.body)
         headers = [*target_headers(target, target.model, state_of(request)), ESTIMATED]

@@ -51,6 +51,7 @@ _BUDGETED = ("low", "medium", "high")
 THEIR_NAMES = {
     "reasoning_effort": "output_config.effort",
     "response_format": "output_config.format",
+    "parameters": "input_schema",
     "stop": "stop_sequences",
 }
 
@@ -118,6 +119,15 @@ def place_of(body: Mapping[str, Any], message: int, part: int | None = None) -> 
         if len(turns) > message:
             return place
     return "messages"
+
+
+def tool_of(body: Mapping[str, Any], tool: int) -> str | None:
+    """Where in ``body`` the ``tool`` of the chat that :func:`to_chat` has made of it stands."""
+    turns = ChatTurns()
+    for _ in _read_turns(body["messages"], turns):
+        pass
+    places = read_tools(body, turns.known, turns.defined).places
+    return places[tool] if tool < len(places) else None
 
 
 def _read_turns(messages: list[Any], turns: ChatTurns) -> Iterator[str]:

@@ -16,12 +16,14 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 class ChatTools(NamedTuple):
-    """``wire`` are the tools of the chat. ``dropped`` names those that cannot be: tools that run at
-    Anthropic, whose schema only Claude knows, or that nobody has found yet."""
+    """``wire`` are the tools of the chat, ``places`` where in the request they stand. ``dropped`` names those
+    that cannot be: tools that run at Anthropic, whose schema only Claude knows, or that nobody has found yet.
+    """
 
     wire: list[Block]
     names: frozenset[str]
     dropped: tuple[str, ...]
+    places: tuple[str, ...]
 
 
 def read_tools(
@@ -34,8 +36,8 @@ def read_tools(
     before keep their place.
     """
     given = body.get("tools")
-    wire: list[Block] = []
-    deferred: dict[str, Block] = {}
+    wire: list[tuple[Block, str]] = []
+    deferred: dict[str, tuple[Block, str]] = {}
     dropped: list[str] = []
     listed = [] if given is None else _check.array(given, "tools")
     places = [(_check.obj(item, f"tools.{index}"), f"tools.{index}") for index, item in enumerate(listed)]
@@ -45,15 +47,17 @@ def read_tools(
             continue
         tool = _tool(item, at)
         if item.get("defer_loading") is True or count >= len(places):
-            deferred.setdefault(tool["function"]["name"], tool)
+            deferred.setdefault(tool["function"]["name"], (tool, at))
         else:
-            wire.append(tool)
-    plain = {tool["function"]["name"] for tool in wire}
+            wire.append((tool, at))
+    plain = {tool["function"]["name"] for tool, _ in wire}
     loaded = [deferred[name] for name in known if name in deferred and name not in plain]
     wire += loaded
     if not deferred.keys() <= known.keys():
         dropped.append("tools.defer_loading")
-    return ChatTools(wire, frozenset(tool["function"]["name"] for tool in wire), tuple(dropped))
+    told = [tool for tool, _ in wire]
+    names = frozenset(tool["function"]["name"] for tool in told)
+    return ChatTools(told, names, tuple(dropped), tuple(at for _, at in wire))
 
 
 def read_choice(body: Mapping[str, Any], tools: ChatTools) -> tuple[Block, bool]:

@@ -166,6 +166,13 @@ def place_of(body: Mapping[str, Any], message: int, part: int | None = None) -> 
     return "input"
 
 
+def tool_of(body: Mapping[str, Any], tool: int) -> str | None:
+    """Where in ``body`` the ``tool`` of the chat that :func:`to_chat` has made of it is described."""
+    given = body.get("input")
+    places = read_tools(body, given if isinstance(given, list) else []).places
+    return places[tool] if tool < len(places) else None
+
+
 def their_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Parameters that a chat has left out, as a Responses request calls them."""
     return tuple(THEIR_NAMES.get(name, name) for name in names)

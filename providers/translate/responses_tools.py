@@ -70,6 +70,8 @@ class Tools:
 
     names: CallNames = field(default_factory=CallNames)
     listed: list[Block] = field(default_factory=list)
+    #: Where in the request each of them is described.
+    places: list[str] = field(default_factory=list)
     left_out: dict[str, None] = field(default_factory=dict)
     #: The names in the chat of the tools in each namespace.
     spaces: dict[str, list[str]] = field(default_factory=dict)
@@ -88,9 +90,10 @@ def read_tools(body: Mapping[str, Any], items: list[Any]) -> Tools:
             tools.names.of(CallName(_KINDS[tool["type"]], _name(tool, at)))
     known: dict[str, Block] = {}
     for tool, at in declared:
-        for name, chat in _read(tool, at, tools):
+        for name, chat, place in _read(tool, at, tools):
             if known.setdefault(name, chat) is chat:
                 tools.listed.append(chat)
+                tools.places.append(place)
             elif known[name] != chat:
                 raise _check.invalid(at, f"Two different tools are called {name[:64]!r}.")
     for index, item in enumerate(items):
@@ -99,14 +102,15 @@ def read_tools(body: Mapping[str, Any], items: list[Any]) -> Tools:
             at = f"input.{index}.tools"
             for number, tool in enumerate(_check.array(item.get("tools"), at)):
                 place = f"{at}.{number}"
-                for name, chat in _read(_check.obj(tool, place), place, tools):
+                for name, chat, described_at in _read(_check.obj(tool, place), place, tools):
                     if known.setdefault(name, chat) is chat:
                         tools.listed.append(chat)
+                        tools.places.append(described_at)
     return tools
 
 
-def _read(tool: Block, at: str, tools: Tools, namespace: str = "") -> Iterator[tuple[str, Block]]:
-    """Each tool that ``tool`` stands for, with its name in the chat."""
+def _read(tool: Block, at: str, tools: Tools, namespace: str = "") -> Iterator[tuple[str, Block, str]]:
+    """The name in the chat of each tool that ``tool`` stands for, the tool, and where it is described."""
     kind = _check.text(tool.get("type", "function"), f"{at}.type")
     if kind == "namespace" and not namespace:
         space = _name(tool, at)
@@ -117,13 +121,13 @@ def _read(tool: Block, at: str, tools: Tools, namespace: str = "") -> Iterator[t
         name = tools.names.of(CallName(_KINDS[kind], _name(tool, at), namespace))
         if namespace:
             tools.spaces.setdefault(namespace, []).append(name)
-        yield name, _declared(kind, tool, at, name)
+        yield name, _declared(kind, tool, at, name), _holder(tool, at)[1]
     elif kind in LOCAL_TOOLS and not _elsewhere(tool):
         called = LOCAL_TOOLS[kind]
         name = tools.names.of(CallName(called, kind))
         local = LOCAL_CALLS[called]
         described = {"name": name, "description": local.description, "parameters": local.parameters}
-        yield name, {"type": "function", "function": described}
+        yield name, {"type": "function", "function": described}, at
     else:
         tools.left_out[kind] = None
 

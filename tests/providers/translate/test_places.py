@@ -27,7 +27,12 @@ def refused_response(**body: Any) -> BadRequest:
     chat = responses_chat.to_chat(body, model="m", signed=False).body
     with pytest.raises(BadRequest) as refused:
         to_ollama(chat, model="m", info=INFO)
-    return in_their_terms(refused.value, responses_chat.THEIR_NAMES, partial(responses_chat.place_of, body))
+    return in_their_terms(
+        refused.value,
+        responses_chat.THEIR_NAMES,
+        partial(responses_chat.place_of, body),
+        partial(responses_chat.tool_of, body),
+    )
 
 
 @pytest.mark.parametrize("instructions", [None, "Be brief."])
@@ -76,12 +81,64 @@ def test_a_turn_of_anthropics_is_called_by_its_place_in_messages(system: str | N
     with pytest.raises(BadRequest) as refused:
         to_ollama(chat, model="m", info=INFO)
     place_of = partial(messages_chat.place_of, body)
-    assert in_their_terms(refused.value, messages_chat.THEIR_NAMES, place_of).param == "messages.4"
+    error = in_their_terms(
+        refused.value, messages_chat.THEIR_NAMES, place_of, partial(messages_chat.tool_of, body)
+    )
+    assert error.param == "messages.4"
     assert place_of(0) == ("messages.0" if system is None else "system")
 
 
 def test_what_an_upstream_has_said_stays_as_it_was() -> None:
     said = "messages.3.content.0: invalid base64 data"
     error = BadRequest(said, param="messages[3].content[0]", upstream_status=400)
-    error = in_their_terms(error, responses_chat.THEIR_NAMES, partial(responses_chat.place_of, {"input": []}))
+    error = in_their_terms(
+        error, responses_chat.THEIR_NAMES, partial(responses_chat.place_of, {"input": []}), lambda _: None
+    )
     assert (error.message, error.param) == (said, "input")
+
+
+FINE = {"type": "function", "name": "fine", "parameters": {"type": "object"}}
+ODD = {"name": "odd", "parameters": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    ("tools", "place"),
+    [
+        ([{"type": "web_search"}, FINE, {"type": "function", **ODD}], "tools.2.parameters"),
+        ([{"type": "web_search"}, {"type": "function", "function": ODD}], "tools.1.function.parameters"),
+        (
+            [FINE, {"type": "namespace", "name": "mcp", "tools": [FINE, {"type": "function", **ODD}]}],
+            "tools.1.tools.1.parameters",
+        ),
+        ([FINE, FINE, {"type": "function", **ODD}], "tools.2.parameters"),
+    ],
+)
+def test_a_tool_is_called_by_its_place_in_the_request(tools: list[Any], place: str) -> None:
+    error = refused_response(input="Hi", tools=tools)
+    assert (error.param or "").startswith(place)
+    assert f"`{place}" in error.message
+
+
+def test_a_tool_that_an_item_brings_is_called_by_its_place_in_input() -> None:
+    brought = {"type": "additional_tools", "role": "developer", "tools": [FINE, {"type": "function", **ODD}]}
+    error = refused_response(input=[USER, brought], tools=[FINE])
+    assert (error.param or "").startswith("input.1.tools.1.parameters")
+
+
+def test_a_tool_of_anthropics_is_called_by_its_place_in_tools() -> None:
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    later = {"name": "later", "input_schema": {"type": "object"}, "defer_loading": True}
+    odd = {"name": "odd", "input_schema": {"type": "string"}}
+    body = {"messages": [USER], "tools": [search, later, odd]}
+    with pytest.raises(BadRequest) as refused:
+        to_ollama(messages_chat.to_chat(body).body, model="m", info=INFO)
+    place_of, tool_of = partial(messages_chat.place_of, body), partial(messages_chat.tool_of, body)
+    error = in_their_terms(refused.value, messages_chat.THEIR_NAMES, place_of, tool_of)
+    assert (error.param or "").startswith("tools.2.input_schema")
+
+
+@pytest.mark.parametrize("said", ["tools.9.function.name", "tool_choice.allowed_tools.tools.0", "tools.read"])
+def test_what_is_no_place_of_a_tool_stays_as_it_is(said: str) -> None:
+    body = {"input": "Hi", "tools": [{"type": "web_search"}, FINE]}
+    place_of, tool_of = partial(responses_chat.place_of, body), partial(responses_chat.tool_of, body)
+    assert in_their_terms(BadRequest(said), {}, place_of, tool_of).message == said
