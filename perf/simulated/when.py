@@ -6,11 +6,14 @@ An answer with a condition leaves such requests to the next script, or to the pl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 Json = Mapping[str, Any]
+
+_REMINDER = re.compile(r"\s*<system-reminder>.*</system-reminder>\s*", re.DOTALL)
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -64,10 +67,13 @@ def _turns(request: Json) -> list[Json]:
 
 
 def _last_words(request: Json) -> str:
-    """The text of the last user turn that holds any: a tool's result is nobody's words."""
+    """The text of the last user turn that holds any: a tool's result is nobody's words, and a reminder is the
+    system's, where that may not speak behind the first message."""
     for turn in reversed(_turns(request)):
-        if turn.get("role") == "user" and (text := "\n".join(_texts(turn.get("content")))):
-            return text
+        if turn.get("role") == "user":
+            text = "\n".join(text for text in _texts(turn.get("content")) if not _REMINDER.fullmatch(text))
+            if text:
+                return text
     return ""
 
 

@@ -82,3 +82,7 @@ ASKED = Scene(QUESTION, _answer)
 EDITED = Scene(EDIT, _edit)
 EDITED_LOCALLY = replace(EDITED, model=LOCAL_MODEL, upstream="/api/chat")
 EDITED_COMPATIBLY = replace(EDITED, model=COMPATIBLE_MODEL, upstream="/openai/v1/chat/completions")
+#: With models whose templates refuse the system messages that Claude Code puts behind the first message.
+EDITED_WITH_TEMPLATES = tuple(
+    replace(EDITED_COMPATIBLY, model=model) for model in ("sim:quirk-no-system", "sim:quirk-system-first")
+)

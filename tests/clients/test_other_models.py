@@ -9,7 +9,7 @@ import pytest
 
 from .catalog import CLIENTS
 from .client import ANSWER, Client
-from .scenes import EDITED_COMPATIBLY, EDITED_LOCALLY, NEW, THOUGHTS, Scene
+from .scenes import EDITED_COMPATIBLY, EDITED_LOCALLY, EDITED_WITH_TEMPLATES, NEW, THOUGHTS, Scene
 from .stage import Run
 
 NAMED = {client.slug: client for client in CLIENTS}
@@ -17,13 +17,14 @@ NAMED = {client.slug: client for client in CLIENTS}
 PAIRS = [
     *((NAMED[slug], EDITED_LOCALLY) for slug in ("claude-code", "codex", "opencode")),
     *((NAMED[slug], EDITED_COMPATIBLY) for slug in ("claude-code", "codex", "continue-cli")),
+    *((NAMED["claude-code"], scene) for scene in EDITED_WITH_TEMPLATES),
 ]
 
 
 @pytest.mark.parametrize(
     ("client", "scene"),
     PAIRS,
-    ids=[f"{client.slug}-{scene.model.partition(':')[0]}" for client, scene in PAIRS],
+    ids=[f"{client.slug}-{scene.model}" for client, scene in PAIRS],
 )
 def test_its_tools_change_a_file_for_any_model(
     client: Client, scene: Scene, played: Callable[[Client, Scene], Run]

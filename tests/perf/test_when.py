@@ -51,6 +51,16 @@ def test_answers_with_the_same_condition_keep_their_order() -> None:
     assert [ask(api, user("go")), ask(api, user("go on"))] == ["one", "two"]
 
 
+def test_a_reminder_is_not_what_the_user_says() -> None:
+    reminder = "<system-reminder>\nYou are in a folder.\n</system-reminder>"
+    for turns in (
+        [user("go"), user(reminder)],
+        [user([{"type": "text", "text": "go"}, {"type": "text", "text": reminder}])],
+    ):
+        assert When(says="go").holds({"messages": turns})
+        assert not When(says="folder").holds({"messages": turns})
+
+
 def test_a_result_is_told_from_what_the_user_says() -> None:
     api = scripted(
         {"text": "done", "when": {"result": True, "says": "change it"}},
