@@ -45,6 +45,12 @@ class TokenRatios:
             self._settle(model)
         return ceil(size / self._ratios.get(model, BYTES_PER_TOKEN)) + images * IMAGE_TOKENS
 
+    def calibrated(self, model: str) -> bool:
+        """Whether estimates for ``model`` follow what its upstream has counted."""
+        if model in self._waiting:
+            self._settle(model)
+        return model in self._ratios
+
     def counted(self, model: str, size: int, tokens: int) -> None:
         """The upstream has counted ``tokens`` in a request of ``size`` bytes without images."""
         ratio = size / tokens if tokens > 0 else inf

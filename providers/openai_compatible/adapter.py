@@ -21,6 +21,7 @@ from ..reply import StreamedReply, TranslatedReply
 from ..translate.anthropic_errors import MAX_BODY
 from ..types import ChatCall, CompletionCall, Embeddings, EmbeddingsCall, ModelInfo
 from . import completions, embeddings
+from .capacity import with_room
 from .chunk_translator import ChunkTranslator
 from .errors import Errors, request_id_of
 from .manner import MAX_ASKED, Manner, Manners, with_step
@@ -126,9 +127,7 @@ class OpenAICompatibleProvider:
 
     async def estimate(self, call: ChatCall) -> int:
         """See :class:`~providers.base.CountsTokens`. Files count as images do: their pages are not known."""
-        body = build(call, self._manners.get(call.model), stream=streams(call.body))
-        images, size = embedded(body)
-        return self._ratios.estimate(call.model, len(body) - size, images=images)
+        return self._estimated(call, self._manners.get(call.model))
 
     async def models(self) -> list[ModelInfo]:
         """See :class:`~providers.base.Provider`. Only models that may be asked for."""
@@ -152,13 +151,22 @@ class OpenAICompatibleProvider:
     async def aclose(self) -> None:
         """Nothing runs in the background."""
 
+    def _estimated(self, call: ChatCall, manner: Manner) -> int:
+        """About how many tokens ``call`` is."""
+        body = build(call, manner, stream=streams(call.body))
+        images, size = embedded(body)
+        return self._ratios.estimate(call.model, len(body) - size, images=images)
+
     async def _answer(self, call: ChatCall, url: str, manners: Manners) -> StreamedReply | WholeReply:
         """What the upstream refuses about the manner of asking is asked once more in another, which is then
         remembered for the model."""
         usage_wanted = wants_usage(call.body)
         known = manners.get(call.model)
         manner = sure = learnt = known
-        tried, last_said = {known}, ""
+        if known.window is not None and self._ratios.calibrated(call.model):
+            # Of a window that is nearly full, each turn would otherwise learn anew how much is left.
+            manner = with_room(known, self._estimated(call, known))
+        tried, last_said = {manner}, ""
         while True:
             try:
                 reply = await self._ask(call, url, manner, usage_wanted)
@@ -176,7 +184,7 @@ class OpenAICompatibleProvider:
                 tried.add(manner := other)
             else:
                 break
-        if manner is not known:
+        if learnt is not known:
             manners.learn(call.model, learnt)
         return reply
 

@@ -15,6 +15,10 @@ from .manner import LIMITS, Manner
 
 #: An answer that has no room for more than this is no answer to an agent: then the prompt is too long.
 LEAST_ROOM = 1_024
+#: Characters. What a server repeats of a request stands behind its own words.
+OWN_WORDS = 120
+#: An estimated prompt may be longer by one token in so many.
+_SLACK = 32
 
 #: A figure behind words that make it the most that may be asked for. OpenAI: "supports at most 16384
 #: completion tokens"; Groq: "must be less than or equal to `8192`"; DeepSeek, DashScope: "[1, 8192]";
@@ -52,12 +56,14 @@ def asked_for(body: Mapping[str, Any], manner: Manner) -> int | None:
 
 
 def fitting(sent: int, manner: Manner, error: BadRequest) -> Manner | None:
-    """``manner`` with less ``room``, or ``most`` tokens, than the ``sent`` limit; None when ``error`` tells
-    of neither."""
+    """``manner`` with less ``room``, and the ``window``, or ``most`` tokens, than the ``sent`` limit; None
+    when ``error`` tells of neither."""
     said = error.message
     if isinstance(error, ContextTooLong) or (_WINDOW.search(said) and _PROMPT.search(said)):
         room = _room(sent, said)
-        return replace(manner, room=room) if room is not None and LEAST_ROOM <= room < sent else None
+        if room is None or not LEAST_ROOM <= room < sent:
+            return None
+        return replace(with_window(manner, error), room=room)
     if error.param not in (None, *LIMITS) or not _ABOUT.search(f"{error.param} {said}"):
         return None
     if (below := _BELOW.search(said)) is not None:
@@ -68,6 +74,21 @@ def fitting(sent: int, manner: Manner, error: BadRequest) -> Manner | None:
     if most is None and _TOO_MUCH.search(said):
         most = sent // 2
     return replace(manner, most=most) if most is not None and 1 <= most < sent else None
+
+
+def with_window(manner: Manner, error: BadRequest) -> Manner:
+    """``manner`` with the window that ``error`` tells of, if it does so in words of its own."""
+    found = _WINDOW.search(error.message)
+    return replace(manner, window=int(found[1])) if found and found.start() < OWN_WORDS else manner
+
+
+def with_room(manner: Manner, prompt: int) -> Manner:
+    """``manner`` with the room that a prompt of about ``prompt`` tokens leaves in the window that is known.
+    Where that is hardly any, the estimate may be wrong, and it is for the upstream to say so."""
+    if manner.window is None:
+        return manner
+    room = manner.window - prompt - prompt // _SLACK
+    return replace(manner, room=room) if room >= LEAST_ROOM else manner
 
 
 def _room(sent: int, said: str) -> int | None:

@@ -32,7 +32,8 @@ class Manner:
     """A model as it is known so far; the defaults ask as the caller does.
 
     *Limits.* ``limit``: the one of :data:`LIMITS` that the model takes; None: the caller's. ``most``: the
-    most tokens that it writes; ``room``: in this conversation, which is not remembered. ``roomy`` is false
+    most tokens that it writes; ``window``: prompt and answer together; ``room``: what the prompt of this
+    conversation leaves of it, which is not remembered. ``roomy`` is false
     when a raised default was too much for the model; ``crowded``: for this conversation, not remembered.
 
     *Streams.* ``stream_options``: it takes them; ``streams``: when it streams at all.
@@ -52,6 +53,7 @@ class Manner:
 
     limit: str | None = None
     most: int | None = None
+    window: int | None = None
     room: int | None = None
     roomy: bool = True
     crowded: bool = False

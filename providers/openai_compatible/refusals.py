@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import BadRequest, ContextTooLong, ProviderError
 from ..types import ChatCall
-from .capacity import asked_for, fitting
+from .capacity import OWN_WORDS, asked_for, fitting, with_window
 from .efforts import accepted
 from .history import tidied, tidied_tools
 from .manner import LIMITS, Manner
@@ -68,8 +68,6 @@ _TOOLS = re.compile(r"\btools?\b|tool_|\bfunctions\b", re.IGNORECASE)
 #: llama.cpp says so with HTTP 500 (``common_chat_tools_parse_oaicompat`` in its ``common/chat.cpp``).
 _CANNOT_PARSE = "Failed to parse tools"
 _FIGURES = re.compile(r"\d+")
-#: Characters. What a server repeats of a request, which changes with every step, stands behind its own words.
-_GIST = 120
 _WORD_JSON = re.compile(r"must contain the word .?json", re.IGNORECASE)
 _STREAM = re.compile(
     r"verified to stream|\bstream(ing)?\b['\"`]?( mode)? (is |are )?(not |un)(supported|allowed)"
@@ -102,7 +100,7 @@ def refuses(error: BadRequest, parameter: str) -> bool:
 
 def gist(error: ProviderError) -> str:
     """How ``error`` begins, to know it again: without figures, such as where in the request it was found."""
-    return _FIGURES.sub("", error.message)[:_GIST]
+    return _FIGURES.sub("", error.message)[:OWN_WORDS]
 
 
 def after_refusal(call: ChatCall, manner: Manner, error: ProviderError) -> Manner | None:
@@ -148,7 +146,7 @@ def _limit(call: ChatCall, manner: Manner, error: BadRequest) -> Manner | None:
     too_much = about_limit or isinstance(error, ContextTooLong)
     if call.max_tokens_defaulted and manner.roomy and not manner.crowded and too_much:
         if isinstance(error, ContextTooLong):
-            return replace(manner, crowded=True)
+            return replace(with_window(manner, error), crowded=True)
         return replace(manner, roomy=False)
     sent = asked_for(call.body, manner)
     return None if sent is None else fitting(sent, manner, error)

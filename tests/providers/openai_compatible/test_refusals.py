@@ -16,8 +16,8 @@ from providers.translate.message_writer import MessageWriter
 from providers.types import ChatCall
 from tests.providers.anthropic.sources import Client
 
-from .streams import GOLDEN
-from .test_adapter import BODY, COMPLETION, call, provider, refusal, sent, streamed, whole
+from .streams import GOLDEN, event
+from .test_adapter import BODY, COMPLETION, call, provider, read, refusal, sent, streamed, whole
 
 pytestmark = pytest.mark.anyio
 
@@ -137,7 +137,7 @@ ROOMS = {
 @pytest.mark.parametrize("server", ROOMS)
 async def test_the_room_that_a_conversation_leaves_is_used_and_not_remembered(server: str) -> None:
     said, room = ROOMS[server]
-    expected = None if room is None else Manner(room=room)
+    expected = None if room is None else Manner(window=40_960, room=room)
     assert (
         after_refusal(agent(max_tokens=32_000), Manner(), ContextTooLong(said, upstream_status=400))
         == expected
@@ -159,6 +159,50 @@ async def test_a_lowered_limit_is_named_and_kept_for_the_model_and_room_is_not()
         reply = await upstream.chat(agent(max_tokens=32_000))
         assert (sent(client)["max_tokens"], reply.dropped) == (limit, ("max_tokens",))
     assert (await upstream.chat(agent(max_tokens=8_192))).dropped == ()
+
+
+def turn(words: int) -> Any:
+    """An agent's request, in a conversation that is longer by so many words."""
+    said = {"role": "user", "content": "word " * words}
+    return agent(max_tokens=32_000, messages=[said])
+
+
+def counted(tokens: int) -> Any:
+    return streamed(
+        event({"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]}),
+        event({"choices": [], "usage": {"prompt_tokens": tokens, "completion_tokens": 1}}),
+        b"data: [DONE]\n\n",
+    )
+
+
+async def test_a_window_that_is_nearly_full_costs_one_refusal_and_not_one_in_each_turn() -> None:
+    crowded = CROWDED.replace("37000", "30000")
+    client = Client(refusal(crowded), *(counted(30_000 + 400 * more) for more in range(4)))
+    upstream = provider(client)
+    await read(await upstream.chat(turn(30_000)))
+    for more in (1, 2, 3):
+        reply = await upstream.chat(turn(30_000 + 400 * more))
+        await read(reply)
+        left = 40_960 - 30_000 - 400 * more
+        assert left - 1_500 < sent(client)["max_tokens"] <= left
+        assert reply.dropped == ("max_tokens",)
+    assert len(client.asked) == 5
+
+
+async def test_a_window_that_a_caller_speaks_of_is_not_remembered() -> None:
+    said = "This model's maximum context length is 2000 tokens and your request has 100 input tokens"
+    error = ContextTooLong(f"Bad request: {'x' * 120} {said}", upstream_status=400)
+    assert after_refusal(agent(max_tokens=32_000), Manner(), error) == Manner(room=1_900)
+
+
+async def test_an_estimate_refuses_nothing_and_shortens_no_answer_that_has_room() -> None:
+    client = Client(refusal(CROWDED.replace("37000", "30000")), *(counted(30_000) for _ in range(3)))
+    upstream = provider(client)
+    await read(await upstream.chat(turn(30_000)))
+    await read(await upstream.chat(turn(60_000)))  # it is for the upstream to say that this is too long
+    assert sent(client)["max_tokens"] == 32_000
+    reply = await upstream.chat(turn(10))
+    assert (sent(client)["max_tokens"], reply.dropped) == (32_000, ())
 
 
 # -- efforts ---------------------------------------------------------------------------------------------
