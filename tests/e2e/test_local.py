@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -271,14 +270,16 @@ def test_local_answers_are_counted_under_their_own_name(
     assert all_providers.metric("gateway_tokens_total", provider="ollama", model="qwen3:8b") > 0
 
 
-def test_messages_say_plainly_that_local_models_come_later(all_providers: Gateway) -> None:
+def test_a_local_model_answers_in_anthropics_dialect(all_providers: Gateway) -> None:
     answer = httpx2.post(
         f"{all_providers.base_url}/v1/messages",
         headers={"x-api-key": KEY},
         json={"model": MODEL, "max_tokens": 10, "messages": ask("Hi")},
     )
-    assert answer.status_code == 501
-    assert re.search("ollama does not take /v1/messages", answer.json()["error"]["message"])
+    assert answer.status_code == 200, answer.text
+    message = answer.json()
+    assert (message["type"], message["role"], message["model"]) == ("message", "assistant", MODEL)
+    assert message["content"][0]["type"] == "text"
 
 
 def test_an_openai_compatible_upstream_streams(client: openai.OpenAI, upstream: Upstream) -> None:
