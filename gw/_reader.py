@@ -17,7 +17,6 @@ MIN_KEY_CHARS = 8
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _URL_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9:.-]*[A-Za-z0-9])?")
-_REDIS = ("redis://", "rediss://", "unix://")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
 
@@ -92,7 +91,7 @@ class Reader:
 
     def redis_url(self, name: str) -> str | None:
         text = self.text(name)
-        if text is not None and not text.startswith(_REDIS):
+        if text is not None and not _is_redis_url(text):
             self._bad(name, text, "redis://[:password@]host[:6379][/0], or rediss:// for TLS")
         return text
 
@@ -167,6 +166,17 @@ class Reader:
     def _bad(self, name: str, value: str, wanted: str) -> None:
         shown = "…" if of(name).secret else value
         self.problems.append(f"{name}={shown!r} is not valid: it must be {wanted}.")
+
+
+def _is_redis_url(text: str) -> bool:
+    """What the driver takes; it is imported only where there is a Redis, since that takes a while."""
+    from redis.asyncio.connection import parse_url
+
+    try:
+        parse_url(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_plain_url(text: str) -> bool:

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from .clock import reading
 from .context import Context
 from .report import Section
-from .stores import PATIENCE, SLOW_MS, UNUSED, place_of, root_of, unreachable
+from .stores import PATIENCE, SLOW_MS, place_of, root_of, unreachable
 from .upstreams import is_public
 
 #: Redis 6.2 (2021) has everything that shared limits need: effects of scripts are replicated, so that a
@@ -28,28 +28,21 @@ NEEDED = (6, 2)
 async def check(section: Section, context: Context) -> None:
     url = context.environ.get("REDIS_URL", "").strip()
     if not url:
-        section.skip("REDIS_URL is not set: limits count in each process.")
+        section.skip("REDIS_URL is not set: limits and what Claude thought are kept in each process.")
         return
-    section.skip(UNUSED)
     if url.startswith("redis://") and await is_public(url):
         section.warn(
             "REDIS_URL is not encrypted: the password can be read on its way through the internet.",
             "REDIS_URL=rediss://…, or a private network",
         )
     patience = min(PATIENCE, context.seconds)
-    try:
-        client = Redis.from_url(
-            url,
-            socket_timeout=patience,
-            socket_connect_timeout=patience,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-        )
-    except ValueError:
-        section.fail(
-            "REDIS_URL is no URL of Redis.", "REDIS_URL=redis://[:password@]host[:6379][/0], or rediss://"
-        )
-        return
+    client = Redis.from_url(
+        url,
+        socket_timeout=patience,
+        socket_connect_timeout=patience,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+    )
     try:
         await _examine(section, context, client)
     except (exceptions.RedisError, OSError, TimeoutError) as error:

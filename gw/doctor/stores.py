@@ -12,7 +12,6 @@ from .report import Section
 PATIENCE = 1.0
 #: Milliseconds beyond which every request notices it.
 SLOW_MS = 10.0
-UNUSED = "This version does not use it yet; looked at all the same."
 
 
 def unreachable(

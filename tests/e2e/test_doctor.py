@@ -198,7 +198,11 @@ def test_redis_that_is_not_there_or_refuses_the_password(healthy: dict[str, str]
     assert "refuses the password" in text(f"redis://:canary-wrong@127.0.0.1:{redis.port}/0")
     assert "refuses the password" in text(f"redis://127.0.0.1:{redis.port}/0")  # none where one is needed
     assert "cannot be resolved" in text("redis://cache.invalid")
-    assert "is no URL of Redis" in text("http://:canary@127.0.0.1")
+    for wrong in ("http://:canary@127.0.0.1", "redis://:canary@127.0.0.1:port"):  # the settings refuse it
+        report = examine({**healthy, "REDIS_URL": wrong}, only=["redis"])
+        assert report.exit_code == 2
+        assert "REDIS_URL='…' is not valid" in str(report)
+        assert "canary" not in str(report)
     without_tls = f"rediss://:{PASSWORD}@127.0.0.1:{redis.port}/0"
     assert "try redis://" in failure("redis", {**healthy, "REDIS_URL": without_tls}).fix
 

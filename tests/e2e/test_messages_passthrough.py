@@ -111,7 +111,7 @@ CANARIES = {
     "via": "1.1 canary",
     "origin": "https://canary.example",
     "referer": "https://canary.example",
-    "x-request-id": "canary",
+    "x-request-id": "the-callers-own",
     "x-unknown": "canary",
     "traceparent": "00-canary-1-01",
     "proxy-authorization": "Basic canary",

@@ -68,7 +68,7 @@ def test_the_summary_says_what_is_on_and_off_and_masks_keys(tmp_path: Path) -> N
     assert done.returncode == 0
     assert "on    claude" in done.stdout
     assert "off   local models LOCAL_LLM_BASE_URL is not set" in done.stdout
-    assert "Redis  <- you set REDIS_URL" in done.stdout
+    assert "in Redis (REDIS_URL)" in done.stdout
     assert KEY not in done.stdout
     assert "canary" not in done.stdout
 

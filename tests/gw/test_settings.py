@@ -231,6 +231,7 @@ def test_keep_alives_can_be_switched_off_and_nothing_else_is_nothing() -> None:
 def test_a_redis_that_is_none_is_named_without_its_password() -> None:
     assert load({**KEY, "REDIS_URL": "rediss://:secret@cache:6379"}).state.redis_url is not None
     assert "secret" not in repr(load({**KEY, "REDIS_URL": "redis://:secret@cache:6379"}))
-    told = problems(REDIS_URL="http://:secret@cache:6379")
-    assert "REDIS_URL='…' is not valid: it must be redis://" in told
-    assert "secret" not in told
+    for wrong in ("http://:secret@cache:6379", "redis://:secret@cache:port", "redis://:secret@cache?db=x"):
+        told = problems(REDIS_URL=wrong)
+        assert "REDIS_URL='…' is not valid: it must be redis://" in told
+        assert "secret" not in told
