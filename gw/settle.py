@@ -57,6 +57,7 @@ class SettleMiddleware:
                 state[FAILED] = cut.failed
             raise
         finally:
+            del state[ANSWERED]  # it knows the state: the two would wait for the garbage collector
             reply: ChatReply | RawReply | None = state.pop(REPLY, None)
             if reply is not None:
                 record(state.get(COMPLETION), reply)

@@ -211,6 +211,8 @@ class Watch:
         for task in (self._ahead, self._listening):
             if task is not None and not task.done():
                 task.cancel()
+        # The state holds the body, and that our receive(): they would wait for the garbage collector.
+        self._state = {}
 
 
 def is_event_stream(start: Message) -> bool:

@@ -8,7 +8,6 @@ arguments whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -38,19 +37,22 @@ class Call:
 
 class Calls:
     """Gives the calls to ``writer``, each once its id and its name are known and its arguments begin: until
-    then, more of the name may come. ``new_id`` makes the id of the call of that number."""
+    then, more of the name may come. Calls without an id get one of ``answer_id`` and their number."""
 
-    __slots__ = ("_by_index", "_ids", "_last", "_new_id", "_open", "_shape", "_writer", "_written")
+    __slots__ = ("_by_index", "_ids", "_last", "_open", "_shape", "_writer", "_written", "answer_id")
 
-    def __init__(self, writer: Writer, shape: ReplyShape, new_id: Callable[[int], str]) -> None:
+    def __init__(self, writer: Writer, shape: ReplyShape, answer_id: str) -> None:
         self._writer = writer
         self._shape = shape
-        self._new_id = new_id
+        self.answer_id = answer_id
         self._by_index: dict[int, Call] = {}
         self._open: list[Call] = []  # in the order in which they began
         self._written = 0
         self._ids: set[str] = set()
         self._last: Call | None = None
+
+    def _id_of(self, number: int) -> str:
+        return f"call_{self.answer_id}_{number}"
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -74,7 +76,7 @@ class Calls:
     def add_legacy(self, function: dict[str, Any]) -> None:
         """The ``function_call`` of a delta, from before there were tools."""
         call = self._last or self._begin(None)
-        self._take(call, call.id or self._new_id(0), function, "arguments")
+        self._take(call, call.id or self._id_of(0), function, "arguments")
 
     def more(self, call: Call, tokens: list[bytes]) -> None:
         """More arguments of ``call``; none of ``tokens`` is empty."""
@@ -159,7 +161,7 @@ class Calls:
         call.index = self._written
         self._written += 1
         if not call.id or call.id in self._ids:
-            call.id = self._new_id(call.index)  # what answers it needs a name for it
+            call.id = self._id_of(call.index)  # what answers it needs a name for it
         self._ids.add(call.id)
         if not call.custom and call.name in self._shape.custom_tools:
             call.unwrap = InputUnwrapper()

@@ -68,7 +68,7 @@ class ChunkTranslator(AnswerTranslator):
         super().__init__(self._sse, **options)
         self._errors = errors or Errors(self._provider)
         self._answer_id = uuid4().hex
-        self._calls = Calls(self._writer, self._shape, lambda number: f"call_{self._answer_id}_{number}")
+        self._calls = Calls(self._writer, self._shape, self._answer_id)
         self._run: Run | None = None  # how to recognise chunks like the last one
         self._field = ""  # what they say: of a delta, or of a call
         self._of: Call | None = None
@@ -171,7 +171,7 @@ class ChunkTranslator(AnswerTranslator):
             self.upstream_model = model
         if isinstance(answer_id := chunk.get("id"), str):
             known = _NOT_OF_AN_ID.sub("", answer_id.removeprefix("chatcmpl-"))[:64]
-            self._answer_id = known or self._answer_id
+            self._answer_id = self._calls.answer_id = known or self._answer_id
         created = chunk.get("created")
         seconds = created if type(created) is int and created > 0 else int(time.time())
         self._writer.start(self._answer_id, seconds, self._model)

@@ -44,7 +44,6 @@ class Items:
         "_late",
         "_model",
         "_names",
-        "_readers",
         "_signed",
         "_turn",
         "left_out",
@@ -64,23 +63,6 @@ class Items:
         self._answered: dict[str, Block] = {}
         self._calls: set[str] = set()
         self._late: list[Block] = []
-        self._readers: dict[str, Callable[[Block, str], None]] = {
-            "message": self._message,
-            "thinking": self._thinking,
-            "redacted_thinking": self._thinking,
-            "reasoning": self._reasoning,
-            "function_call": self._function_call,
-            "custom_tool_call": self._custom_call,
-            "function_call_output": self._output,
-            "custom_tool_call_output": self._output,
-            "local_shell_call_output": self._local_shell_output,
-            "shell_call_output": self._shell_output,
-            "apply_patch_call_output": self._patch_output,
-            "item_reference": self._reference,
-            "compaction_trigger": self._compaction,
-            "additional_tools": lambda item, at: None,  # declared, see responses_tools
-            **dict.fromkeys(LOCAL_CALLS, self._local_call),
-        }
 
     def add(self, item: object, at: str) -> None:
         """The next item, which stands at the path ``at``. Raises ``BadRequest``."""
@@ -88,13 +70,13 @@ class Items:
         kind = item.get("type")
         if kind is None:
             kind = "item_reference" if "id" in item and "role" not in item else "message"
-        reader = self._readers.get(_check.text(kind, f"{at}.type"))
+        reader = _READERS.get(_check.text(kind, f"{at}.type"))
         if reader is None:
             # Of an item that only OpenAI's models understand, or that is newer than this gateway (clients are
             # updated more often), nothing can be told.
             self.left_out[kind] = None
         else:
-            reader(item, at)
+            reader(self, item, at)
 
     def __len__(self) -> int:
         """How many messages have been begun."""
@@ -260,6 +242,27 @@ class Items:
             "This gateway compacts no conversations: ask the model for a summary instead.",
             "unsupported_value",
         )
+
+
+#: Type of an item → who reads it. Functions, not methods: an object that holds its own methods waits for
+#: the garbage collector.
+_READERS: dict[str, Callable[[Items, Block, str], None]] = {
+    "message": Items._message,
+    "thinking": Items._thinking,
+    "redacted_thinking": Items._thinking,
+    "reasoning": Items._reasoning,
+    "function_call": Items._function_call,
+    "custom_tool_call": Items._custom_call,
+    "function_call_output": Items._output,
+    "custom_tool_call_output": Items._output,
+    "local_shell_call_output": Items._local_shell_output,
+    "shell_call_output": Items._shell_output,
+    "apply_patch_call_output": Items._patch_output,
+    "item_reference": Items._reference,
+    "compaction_trigger": Items._compaction,
+    "additional_tools": lambda items, item, at: None,  # declared, see responses_tools
+    **dict.fromkeys(LOCAL_CALLS, Items._local_call),
+}
 
 
 def part_of(item: Block, at: str, part: int) -> str:
