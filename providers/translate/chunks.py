@@ -34,7 +34,24 @@ def chat_writer(*, streaming: bool, include_usage: bool, legacy: bool) -> Writer
     return CompletionWriter(legacy=legacy)
 
 
-class ChunkWriter:
+class EventBuffer:
+    """What the writer of a stream has written since it was last asked. A base class, because a call more for
+    each read would cost more than it is worth."""
+
+    __slots__ = ("_out",)
+    _out: list[bytes]
+
+    def take(self) -> bytes:
+        """See :class:`~providers.types.Writer`."""
+        out = self._out
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return data
+
+
+class ChunkWriter(EventBuffer):
     """Chat-completion chunks as server-sent events, ending with ``data: [DONE]``."""
 
     __slots__ = (
@@ -42,7 +59,6 @@ class ChunkWriter:
         "_head",
         "_include_usage",
         "_legacy",
-        "_out",
         "_prefix",
         "_single",
         "_tail",
@@ -52,7 +68,7 @@ class ChunkWriter:
     def __init__(self, *, include_usage: bool, legacy: bool) -> None:
         self._include_usage = include_usage
         self._legacy = legacy
-        self._out: list[bytes] = []
+        self._out = []
         self._prefix = b""
         self._content = self._single = (b"", b"", b"")
         self._head = b""
@@ -122,14 +138,6 @@ class ChunkWriter:
     def failed(self, code: str, message: str) -> bytes:
         """The error event needs nothing from here."""
         return b""
-
-    def take(self) -> bytes:
-        out = self._out
-        if not out:
-            return b""
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        return data
 
     def whole(self) -> dict[str, Any]:
         """Chunks are given as they come and are not kept."""

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from ..types import Usage
-from .chunks import escaped, unescaped
+from .chunks import EventBuffer, escaped, unescaped
 from .message_blocks import MessageBlock
 from .names import CallIds
 from .unsigned import UNSIGNED
@@ -38,7 +38,7 @@ _OPENING = (
 _CLOSING = b'"}}\n\n'
 
 
-class MessageWriter:
+class MessageWriter(EventBuffer):
     """See :class:`~providers.types.Writer`; made as a :class:`~providers.types.NewWriter`. The usage always
     comes with an answer, and there is but one way to call a tool: ``include_usage`` and ``legacy`` mean
     nothing here."""
@@ -54,7 +54,6 @@ class MessageWriter:
         "_index",
         "_message",
         "_opening",
-        "_out",
         "_refusal",
         "_single",
         "_streaming",
@@ -62,7 +61,7 @@ class MessageWriter:
 
     def __init__(self, *, streaming: bool, include_usage: bool = False, legacy: bool = False) -> None:
         self._streaming = streaming
-        self._out: list[bytes] = []
+        self._out = []
         self._message: dict[str, Any] = {}
         self._ids = CallIds()
         self._refusal: list[bytes] = []
@@ -172,14 +171,6 @@ class MessageWriter:
             delta = {name: message[name] for name in names}
             self._event("message_delta", delta=delta, usage=message["usage"])
             self._event("message_stop")
-
-    def take(self) -> bytes:
-        out = self._out
-        if not out:
-            return b""
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        return data
 
     def failed(self, code: str, message: str) -> bytes:
         """The error event needs nothing from here."""

@@ -15,6 +15,7 @@ from uuid import uuid4
 import orjson
 
 from ..types import Usage
+from .chunks import EventBuffer
 from .response_items import CallName, Item, MessageItem, ReasoningItem, RefusalItem, new_call, sse
 
 #: ``finish_reason`` → why a response is incomplete; the others are complete.
@@ -39,7 +40,7 @@ class Echo(NamedTuple):
 _NO_ECHO = Echo()
 
 
-class ResponseWriter:
+class ResponseWriter(EventBuffer):
     """See :class:`~providers.types.Writer`.
 
     ``echo`` is what the response repeats of its request; ``model`` the upstream's id of the model, to which
@@ -60,7 +61,6 @@ class ResponseWriter:
         "_model",
         "_number",
         "_open",
-        "_out",
         "_signed",
         "_started",
         "_streaming",
@@ -89,7 +89,7 @@ class ResponseWriter:
         self._answer_id = ""
         self._head = self._whole = b""
         self._number = 0  # of the next event
-        self._out: list[bytes] = []
+        self._out = []
         self._done: list[bytes] = []  # finished items
         self._open: list[Item] = []  # usually one; several calls may be written side by side
         self._last: Item | None = None  # of them, if it is text or reasoning
@@ -168,14 +168,6 @@ class ResponseWriter:
         self._whole = self._response(status, usage=usage, why=why)
         if self._streaming:
             self._tell(f"response.{status}", b'"response":' + self._whole)
-
-    def take(self) -> bytes:
-        out = self._out
-        if not out:
-            return b""
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        return data
 
     def failed(self, code: str, message: str) -> bytes:
         """``response.failed``: nothing else tells a client of this dialect that the answer broke off."""
