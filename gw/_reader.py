@@ -16,6 +16,7 @@ MIN_KEY_CHARS = 8
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+_DATABASE = re.compile(r"postgres(?:ql)?://[^\s/?#]*[^\s]*|sqlite:///[^\s?]+")
 _URL_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9:.-]*[A-Za-z0-9])?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
@@ -50,9 +51,9 @@ class Reader:
             self._bad(name, text, f"between {low} and {high}")
         return value
 
-    def optional_integer(self, name: str, low: int) -> int | None:
+    def optional_integer(self, name: str, low: int, high: int = 2**31 - 1) -> int | None:
         """The number, or None where the variable has neither a value nor a default."""
-        return self.integer(name, low) if self.given(name) else None
+        return self.integer(name, low, high) if self.given(name) else None
 
     def seconds(self, name: str, *, zero: bool = False) -> float:
         """``zero``: 0 is a value, too (it switches something off)."""
@@ -93,6 +94,13 @@ class Reader:
         text = self.text(name)
         if text is not None and not _is_redis_url(text):
             self._bad(name, text, "redis://[:password@]host[:6379][/0], or rediss:// for TLS")
+        return text
+
+    def database_url(self, name: str) -> str | None:
+        """PostgreSQL's URL, as libpq and every host of databases writes it, or ``sqlite:///path``."""
+        text = self.text(name)
+        if text is not None and not _DATABASE.fullmatch(text):
+            self._bad(name, text, "postgresql://user:password@host:5432/name, or sqlite:///path/to/file.db")
         return text
 
     def origins(self, name: str) -> tuple[str, ...]:

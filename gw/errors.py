@@ -30,8 +30,10 @@ def hide_secrets(settings: Settings) -> None:
     keys, local = settings.keys, settings.local
     found = {keys.gateway, keys.admin, settings.claude.api_key, local.access_id, local.access_secret}
     found |= {one.api_key for one in settings.compatible} | {cloud.api_key for cloud in settings.clouds}
-    if (redis := settings.state.redis_url) is not None:
-        found |= {redis, urlsplit(redis).password}
+    found |= {settings.projects.pepper}
+    for url in (settings.state.redis_url, settings.ledger.database):
+        if url is not None:
+            found |= {url, urlsplit(url).password}
     kept = {secret for secret in found if secret is not None and len(secret) >= _MIN_SECRET}
     _secrets = tuple(sorted(kept.union(_secrets), key=len, reverse=True))
 

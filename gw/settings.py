@@ -37,6 +37,8 @@ class Server:
     keep_alive: float
     #: ``scheme://host[:port]``; none: web pages of other origins may not call.
     cors_origins: tuple[str, ...]
+    #: A port on which /admin is served instead of ``port``.
+    admin_port: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -94,6 +96,27 @@ class State:
 
 
 @dataclass(slots=True, frozen=True)
+class Ledger:
+    """``database`` is None: SQLite in ``data_dir``, which is None: the user's own data directory."""
+
+    enabled: bool
+    data_dir: str | None
+    database: str | None = field(repr=False)
+    spool_max_bytes: int
+    #: 503 for requests that could not be recorded, rather than answers without a row.
+    refuse_when_full: bool
+    prices_file: str | None
+
+
+@dataclass(slots=True, frozen=True)
+class Projects:
+    enabled: bool
+    pepper: str | None = field(repr=False)
+    #: 503 for requests of projects with a budget while no money can be reserved.
+    refuse_when_unknown: bool
+
+
+@dataclass(slots=True, frozen=True)
 class Settings:
     """Everything the operator has chosen. ``simulated`` is true under ``gw demo``."""
 
@@ -106,6 +129,10 @@ class Settings:
     limits: Limits
     upstream: Upstream
     state: State
+    ledger: Ledger
+    projects: Projects
+    #: An OpenTelemetry collector's address; None: nothing is exported.
+    otlp_endpoint: str | None = None
     simulated: bool = False
 
     @property
@@ -131,6 +158,7 @@ def load(environ: Mapping[str, str], *, simulated: bool = False) -> Settings:
             metrics=r.flag("PROMETHEUS_ENABLED"),
             keep_alive=r.seconds("SSE_KEEPALIVE_SECONDS", zero=True),
             cors_origins=r.origins("CORS_ORIGINS"),
+            admin_port=r.optional_integer("ADMIN_PORT", 1, 65535),
         ),
         keys=Keys(
             gateway=r.own_key("GATEWAY_API_KEY", required=True) or "",
@@ -171,6 +199,20 @@ def load(environ: Mapping[str, str], *, simulated: bool = False) -> Settings:
             ca_file=r.text("UPSTREAM_CA_FILE"),
         ),
         state=State(redis_url=r.redis_url("REDIS_URL")),
+        ledger=Ledger(
+            enabled=r.flag("LEDGER_ENABLED"),
+            data_dir=r.text("DATA_DIR"),
+            database=r.database_url("DATABASE_URL"),
+            spool_max_bytes=r.integer("SPOOL_MAX_BYTES", 4 * 2**20, 2**40),
+            refuse_when_full=r.choice("SPOOL_WHEN_FULL", "refuse", "serve") == "refuse",
+            prices_file=r.text("PRICES_FILE"),
+        ),
+        projects=Projects(
+            enabled=r.flag("ENABLE_MULTI_PROJECT"),
+            pepper=r.own_key("KEY_PEPPER", required=False),
+            refuse_when_unknown=r.choice("BUDGET_WHEN_UNKNOWN", "refuse", "allow") == "refuse",
+        ),
+        otlp_endpoint=r.url("OTEL_EXPORTER_OTLP_ENDPOINT"),
         simulated=simulated,
     )
     if settings.keys.admin is not None and settings.keys.admin == settings.keys.gateway:
@@ -185,6 +227,9 @@ def load(environ: Mapping[str, str], *, simulated: bool = False) -> Settings:
             f"LOCAL_LLM_DEFAULT_MODEL={local.default_model!r} is not in LOCAL_LLM_MODEL_ALLOWLIST: "
             "add it there, or choose a default that is."
         )
+    if settings.server.admin_port == settings.server.port:
+        r.problems.append("ADMIN_PORT equals PORT: give /admin a port of its own, or leave it unset.")
+    _check_projects(r, settings)
     _validate_unbuilt(r)
     if r.problems:
         raise SettingsError(r.problems)
@@ -197,6 +242,20 @@ def _local_default(r: Reader, allowed: tuple[str, ...]) -> str:
     if r.given("LOCAL_LLM_DEFAULT_MODEL") or default in allowed or not allowed:
         return default
     return allowed[0]
+
+
+def _check_projects(r: Reader, settings: Settings) -> None:
+    if not settings.projects.enabled:
+        return
+    if not settings.ledger.enabled:
+        r.problems.append(
+            "ENABLE_MULTI_PROJECT=1 needs the ledger: leave LEDGER_ENABLED at 1, or projects have no budgets."
+        )
+    if settings.ledger.database is not None and settings.projects.pepper is None:
+        r.problems.append(
+            "KEY_PEPPER is not set: machines that share a database hash keys under the same secret, for "
+            "example from `openssl rand -hex 32`."
+        )
 
 
 def _validate_unbuilt(r: Reader) -> None:
@@ -215,7 +274,6 @@ def _validate_unbuilt(r: Reader) -> None:
         "ENABLE_SEMANTIC_ROUTING_SIGNAL",
         "ENABLE_CASCADE_ROUTING",
         "CASCADE_LOG_OUTCOMES",
-        "ENABLE_MULTI_PROJECT",
     ):
         r.flag(name)
     for name in ("CACHE_TTL_SECONDS", "CASCADE_MIN_RESPONSE_LENGTH"):

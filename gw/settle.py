@@ -96,5 +96,6 @@ def record_usage(completion: Completion, usage: Usage) -> None:
     completion.input_tokens = usage.input_tokens
     completion.output_tokens = usage.output_tokens
     completion.cache_read_tokens = usage.cache_read_tokens
-    completion.cache_write_tokens = usage.cache_write_tokens
+    completion.cache_write_5m_tokens = usage.cache_write_5m_tokens
+    completion.cache_write_1h_tokens = usage.cache_write_1h_tokens
     completion.reasoning_tokens = usage.reasoning_tokens

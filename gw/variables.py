@@ -186,8 +186,59 @@ VARIABLES: tuple[Variable, ...] = (
         "share Claude's thinking between workers and replicas (later limits and cache, too)",
         secret=True,
     ),
-    _v("State", "DATABASE_URL", None, "PostgreSQL for usage", secret=True, feature="usage ledger"),
-    _v("State", "ENABLE_MULTI_PROJECT", "0", "projects with keys of their own", feature="projects"),
+    _v(
+        "Ledger",
+        "LEDGER_ENABLED",
+        "1",
+        "keep a row of every request: who asked what, tokens and dollars",
+    ),
+    _v(
+        "Ledger",
+        "DATA_DIR",
+        None,
+        "where the ledger is kept (unset: claude-gateway in $XDG_DATA_HOME or ~/.local/share)",
+    ),
+    _v(
+        "Ledger",
+        "DATABASE_URL",
+        None,
+        "postgresql://user:password@host/name, for several machines (unset: SQLite in DATA_DIR)",
+        secret=True,
+    ),
+    _v(
+        "Ledger",
+        "SPOOL_MAX_BYTES",
+        "268435456",
+        "how much is kept on disk for a database that is away (256 MiB)",
+    ),
+    _v(
+        "Ledger",
+        "SPOOL_WHEN_FULL",
+        "refuse",
+        "`refuse` requests that could not be recorded (503), or `serve` them without a row",
+    ),
+    _v("Ledger", "PRICES_FILE", None, "JSON file of prices that differ from the public ones"),
+    _v("Projects", "ENABLE_MULTI_PROJECT", "0", "projects with keys, limits and budgets of their own"),
+    _v(
+        "Projects",
+        "KEY_PEPPER",
+        None,
+        "secret under which keys are hashed; needed with DATABASE_URL (unset: a file in DATA_DIR)",
+        secret=True,
+    ),
+    _v(
+        "Projects",
+        "BUDGET_WHEN_UNKNOWN",
+        "refuse",
+        "what happens to budgeted requests whose money cannot be reserved: `refuse` (503) or `allow`",
+    ),
+    _v("Observability", "ADMIN_PORT", None, "serve /admin on a port of its own, and nowhere else"),
+    _v(
+        "Observability",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        None,
+        "send traces and metrics to an OpenTelemetry collector (needs the extra `otel`)",
+    ),
 )
 
 BY_NAME: dict[str, Variable] = {variable.name: variable for variable in VARIABLES}

@@ -6,12 +6,13 @@ middleware works when the others are not installed.
 | key | type | written by | read by |
 |---|---|---|---|
 | ``gateway.request_id`` | ``str`` | telemetry | everyone who logs or answers errors |
-| ``gateway.principal`` | :class:`Principal` | auth | rate_limit, telemetry |
+| ``gateway.principal`` | :class:`Principal` | auth | rate_limit, quota, key_policy, budget, telemetry |
 | ``gateway.body`` | ``_body.Body`` | the first reader of the body | every other reader |
 | ``gateway.savings`` | ``list[Saving]`` | rewriting middlewares | telemetry |
 | ``gateway.defaulted`` | ``set[str]`` | limits: body fields the gateway set, not the client | application |
 | ``gateway.completion`` | :class:`Completion` | application | telemetry |
 | ``gateway.answered`` | ``() -> bool`` | application: all that was asked for is given out | disconnect |
+| ``gateway.reservation`` | :class:`Reservation` | budget | application: settles it with the usage row |
 | ``gateway.failed`` | :data:`Failed` | whoever knows how a stream ends that is broken off | disconnect |
 | ``gateway.aborted`` | ``_watch.Aborted`` | disconnect | telemetry |
 """
@@ -31,6 +32,7 @@ COMPLETION = "gateway.completion"
 ANSWERED = "gateway.answered"
 FAILED = "gateway.failed"
 ABORTED = "gateway.aborted"
+RESERVATION = "gateway.reservation"
 
 
 #: ``(code, message)`` → the event that ends a stream; ``b""`` where it is the usual one of the dialect.
@@ -38,11 +40,55 @@ Failed = Callable[[str, str], bytes]
 
 
 @dataclass(slots=True, frozen=True)
+class Account:
+    """Something that limits and budgets are kept for: a project, or one of its keys. None: no such limit.
+
+    ``id`` is ``project:<project>`` or ``key:<key id>``. Budgets are nano-dollars per UTC day and month.
+    """
+
+    id: str
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+    daily_budget: int | None = None
+    monthly_budget: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Policy:
+    """What a key may ask for. None and empty: no rule.
+
+    ``models`` are names of models, with ``*`` for any characters. ``cache`` is ``"default"``, ``"off"``
+    (no stored answers for this key) or ``"shared"`` (among all keys of the project).
+    """
+
+    models: tuple[str, ...] = ()
+    default_model: str | None = None
+    max_tokens: int | None = None
+    system_prefix: str | None = None
+    allowed_tools: tuple[str, ...] = ()
+    blocked_tools: tuple[str, ...] = ()
+    cache: str = "default"
+
+
+@dataclass(slots=True, frozen=True)
 class Principal:
-    """Who is calling. ``key_id`` is a fingerprint, safe to log; the key itself is never kept."""
+    """Who is calling. ``key_id`` is a fingerprint or a key's public id, safe to log; the key itself is
+    never kept. Every limit of every one of ``accounts`` holds. ``policy`` is the key's over its project's."""
 
     project: str
     key_id: str
+    accounts: tuple[Account, ...] = ()
+    policy: Policy | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class Reservation:
+    """Money put aside for one request, in nano-dollars, until its cost is known. ``id`` is unguessable."""
+
+    id: str
+    nano: int
 
 
 @dataclass(slots=True, frozen=True)
@@ -64,13 +110,32 @@ class Completion:
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    #: Part of ``output_tokens``.
     reasoning_tokens: int = 0
+    #: Names of the counts above that nobody has reported: ``input``, ``output`` or both.
+    estimated: frozenset[str] = frozenset()
+    #: The name of the model as the caller wrote it.
+    requested_model: str = ""
+    #: Nano-dollars (1e-9 USD); None while nobody knows the price. ``saved_nano``: per layer.
+    cost_nano: int | None = None
+    saved_nano: dict[str, int] = field(default_factory=dict)
+    #: Times that an upstream was asked.
+    attempts: int = 1
+    cache_hit: bool = False
+    route: str = ""
+    route_reason: str = ""
+    upstream_request_id: str = ""
     #: ``time.perf_counter()`` when the first content of the answer was ready to send.
     first_token_at: float | None = None
     #: ``(stage, code)`` of the upstream failure that ended this request, if one did.
     upstream_error: tuple[str, str] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def cache_write_tokens(self) -> int:
+        return self.cache_write_5m_tokens + self.cache_write_1h_tokens
 
 
 def add_saving(state: dict[str, Any], saving: Saving) -> None:

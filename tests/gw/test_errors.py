@@ -39,6 +39,8 @@ SECRETS = {
     "LOCAL_CF_ACCESS_CLIENT_ID": "access-client-id",
     "LOCAL_CF_ACCESS_CLIENT_SECRET": "access-client-secret",
     "REDIS_URL": "redis://:redis-password@cache:6379/0",
+    "DATABASE_URL": "postgresql://gateway:database-password@db:5432/gateway",
+    "KEY_PEPPER": "pepper-of-all-keys",
     "OPENAI_COMPATIBLE_VLLM_API_KEY": "key-of-vllm",
     "BEDROCK_API_KEY": "ABSKQmVkcm9ja0FQSUtleS1",
 }

@@ -163,8 +163,8 @@ def test_a_fingerprint_never_holds_a_short_secret() -> None:
 
 
 def test_what_is_not_built_is_listed_with_what_the_operator_set() -> None:
-    listed = dict(unbuilt({"DATABASE_URL": "postgres://x"}))
-    assert listed["usage ledger"] == ["DATABASE_URL"]
+    listed = dict(unbuilt({"FAILOVER_MODELS": "haiku"}))
+    assert listed["failover"] == ["FAILOVER_MODELS"]
     assert listed["response cache"] == []
 
 

@@ -39,7 +39,9 @@ def _answering(completion: Completion, status: int = 200) -> Any:
 
 async def test_a_request_is_counted_under_what_the_application_resolved() -> None:
     metrics = Metrics()
-    done = Completion("anthropic", "claude-opus-5", False, 7, 11, 13, 17, 0, time.perf_counter() + 60)
+    done = Completion(
+        "anthropic", "claude-opus-5", False, 7, 11, 13, 17, 0, first_token_at=time.perf_counter() + 60
+    )
     await call(TelemetryMiddleware(_answering(done), metrics=metrics))
     await call(TelemetryMiddleware(_answering(done), metrics=metrics))
     by_model = {"provider": "anthropic", "model": "claude-opus-5"}

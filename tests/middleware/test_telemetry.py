@@ -124,9 +124,10 @@ async def test_the_access_log_is_one_json_line_of_metadata(log: _Lines) -> None:
             20,
             30,
             40,
+            0,
             5,
-            time.perf_counter(),
-            ("idle", "stalled"),
+            first_token_at=time.perf_counter(),
+            upstream_error=("idle", "stalled"),
         )
         await _hello(scope, receive, send)
 

@@ -1,0 +1,132 @@
+"""What the ledger keeps of a request, and how it stands in a journal: one JSON array for each record."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, field, fields
+from typing import Any
+
+import orjson
+
+
+@dataclass(slots=True, frozen=True)
+class Asked:
+    """Written before an upstream is asked: what is known of a request whose worker is then killed.
+
+    ``at`` is Unix seconds (UTC). ``input_tokens`` is an estimate from the size of the request.
+    """
+
+    id: str
+    at: float
+    request_id: str
+    project: str
+    key_id: str
+    dialect: str
+    requested_model: str
+    model: str
+    provider: str
+    stream: bool
+    input_tokens: int
+    #: Nano-dollars of ``input_tokens`` alone; None where the price is unknown.
+    cost_nano: int | None
+    #: Id of the budget's reservation; "" when there is none.
+    reservation: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Row:
+    """One finished request: the columns of ``requests``, and what goes into other tables beside it.
+
+    ``at`` is Unix seconds (UTC). ``savings`` holds ``(layer, estimated tokens, nano-dollars or None)``.
+    """
+
+    id: str
+    at: float
+    request_id: str
+    project: str
+    key_id: str
+    dialect: str
+    requested_model: str
+    model: str
+    provider: str
+    status: int
+    stream: bool
+    ttft_ms: float | None
+    duration_ms: float
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_5m_tokens: int
+    cache_write_1h_tokens: int
+    reasoning_tokens: int
+    cost_nano: int | None
+    counterfactual_nano: int | None
+    cache_hit: bool = False
+    route: str = ""
+    route_reason: str = ""
+    attempts: int = 1
+    aborted: str = ""
+    estimated: str = ""
+    error_stage: str = ""
+    error_code: str = ""
+    upstream_request_id: str = ""
+    reservation: str = ""
+    savings: list[tuple[str, int, int | None]] = field(default_factory=list)
+
+
+#: Status of a request whose worker died: nobody knows what its client was sent.
+KILLED = 500
+_ASKED, _ROW = 1, 2
+
+
+def encode(record: Asked | Row) -> bytes:
+    """``record`` as one line of JSON without its newline."""
+    return orjson.dumps([_ASKED if isinstance(record, Asked) else _ROW, *astuple(record)])
+
+
+def decode(line: bytes) -> Asked | Row:
+    """The record that was encoded. Raises ``ValueError`` for anything else."""
+    value = orjson.loads(line)
+    kind: type[Asked] | type[Row] = Asked if isinstance(value, list) and value[:1] == [_ASKED] else Row
+    if (
+        not isinstance(value, list)
+        or value[:1] not in ([_ASKED], [_ROW])
+        or len(value) != len(fields(kind)) + 1
+    ):
+        raise ValueError("not a record of the journal")
+    return kind(*value[1:])
+
+
+def killed(asked: Asked) -> Row:
+    """The row of a request whose worker died in the middle of it: nothing in it is the provider's word."""
+    return Row(
+        id=asked.id,
+        at=asked.at,
+        request_id=asked.request_id,
+        project=asked.project,
+        key_id=asked.key_id,
+        dialect=asked.dialect,
+        requested_model=asked.requested_model,
+        model=asked.model,
+        provider=asked.provider,
+        status=KILLED,
+        stream=asked.stream,
+        ttft_ms=None,
+        duration_ms=0.0,
+        input_tokens=asked.input_tokens,
+        output_tokens=0,
+        cache_read_tokens=0,
+        cache_write_5m_tokens=0,
+        cache_write_1h_tokens=0,
+        reasoning_tokens=0,
+        cost_nano=asked.cost_nano,
+        counterfactual_nano=asked.cost_nano,
+        aborted="killed",
+        estimated="input,output",
+        reservation=asked.reservation,
+    )
+
+
+def columns(row: Row) -> dict[str, Any]:
+    """``row`` by name, for :data:`gw.store.schema.requests`, without what goes into other tables; ``at`` is
+    still Unix seconds."""
+    return {f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("reservation", "savings")}
