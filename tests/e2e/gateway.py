@@ -82,8 +82,10 @@ def running_gateway(*command: str, module: str = "gw", **settings: str) -> Itera
     ``{port}`` in a command stands for the port that it is to listen on.
     """
     port = int(settings.get("PORT") or free_port())
-    environment = clean_environment(**{"PORT": str(port), **settings})
     with tempfile.TemporaryDirectory() as folder:
+        # Tests of the ledger switch it on: its recorder would take longer to load than most tests run.
+        defaults = {"PORT": str(port), "LEDGER_ENABLED": "0", "DATA_DIR": f"{folder}/data"}
+        environment = clean_environment(**{**defaults, **settings})
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
