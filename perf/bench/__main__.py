@@ -88,7 +88,7 @@ class Bench:
         times: list[float] = []
         for last in (False, False, True):  # the first start compiles byte code; the median is of three
             port = free_port()
-            gate = gateway(self.upstream_port, port, self.measured_cpu)
+            gate = gateway(self.upstream_port, port, self.measured_cpu, self.home)
             self._keep(gate)
             times.append(gate.wait_for(port, "/live"))
             if not last:
@@ -183,6 +183,41 @@ class Bench:
         in_turns("d5", "event_us", d5)
         return best
 
+    def ledger(self, on: Side, say: Callable[[str], None]) -> dict[str, Any]:
+        """What the ledger costs: the gateway with and without it in turns, whole answers at 64 connections.
+
+        The recorder sits on the core that is measured, as it does on a machine with one. ``ratio`` is of
+        throughput on the wall clock: the median of the rounds, since each one is a pair.
+        """
+        port = free_port()
+        bare = self._keep(gateway(self.upstream_port, port, self.measured_cpu, self.home, ledger=False))
+        bare.wait_for(port, "/live")
+        off = Side("ledger off", bare, port, on.fields)
+        pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        for side in (off, on):
+            self.load(side.port, side.fields(_PLAIN, False), connections=64, seconds=1.0)
+        for turn in range(1, 2 * self.scale.rounds + 1):
+            # The second of a pair finds the machine as the first left it, so they take turns in that, too.
+            first, second = (off, on) if turn % 2 else (on, off)
+            measured: dict[str, dict[str, Any]] = {}
+            for side in (first, second):
+                say(f"ledger, round {turn} of {2 * self.scale.rounds}, {side.name}")
+                fields = side.fields(_PLAIN, False)
+                measured[side.name] = self.costed(
+                    side.process, side.port, fields, connections=64, seconds=self.scale.steady
+                )
+            pairs.append((measured[off.name], measured[on.name]))
+        bare.stop()
+        self.processes.remove(bare)
+        ratios = sorted(with_it["rps"] / without["rps"] for without, with_it in pairs)
+        return {
+            "off_rps": max(without["rps"] for without, _ in pairs),
+            "on_rps": max(with_it["rps"] for _, with_it in pairs),
+            "off_cpu_us": min(without["cpu_us"] for without, _ in pairs),
+            "on_cpu_us": min(with_it["cpu_us"] for _, with_it in pairs),
+            "ratio": (ratios[(len(ratios) - 1) // 2] + ratios[len(ratios) // 2]) / 2,
+        }
+
     def events(self, process: Process, port: int) -> dict[str, Any]:
         """Many streams at 50 events/s each: nothing coalesces unless the gateway falls behind."""
         tokens = 50 * self.scale.events_s
@@ -260,6 +295,8 @@ class Bench:
         if proxy is not None:
             sides.insert(0, Side("nginx", proxy, proxy_port, lambda text, stream: to_upstream(text)))
         figures["dialects"] = self.compare(sides, lambda what: say(f"dialects: {what}"), latency=False)
+        plain_side = Side("gateway", gate, port, lambda text, stream: through_gateway(text, stream=stream))
+        figures["ledger"] = self.ledger(plain_side, say)
         found: list[dict[str, Any]] = []
         for turn in range(1, min(self.scale.rounds, 3) + 1):
             say(f"gateway, events of 600 streams, round {turn}")

@@ -126,9 +126,12 @@ class Process:
         self._log.close()
 
 
-def gateway(upstream_port: int, port: int, cpu: int | None) -> Process:
-    """``gw serve`` with default policies; only the request limit is too high to be met."""
+def gateway(upstream_port: int, port: int, cpu: int | None, home: Path, *, ledger: bool = True) -> Process:
+    """``gw serve`` with default policies; only the request limit is too high to be met. Its ledger is SQLite
+    in ``home``, or there is none."""
     env = {
+        "DATA_DIR": str(home / f"data-{port}"),
+        "LEDGER_ENABLED": "1" if ledger else "0",
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "GATEWAY_API_KEY": KEY,

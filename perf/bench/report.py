@@ -34,6 +34,10 @@ def judge(figures: Mapping[str, Any]) -> list[tuple[str, bool | None, str]]:
         share = ratio(gate["d5"]["event_us"], proxy["d5"]["event_us"])
         lines.append((_AGAINST_NGINX[2], share <= 2.4, f"{share:.2f}x"))
     lines += _judge_ollama(figures["ollama"])
+    share = figures["ledger"]["ratio"]
+    lines.append(
+        ("the ledger costs less than 5 % of throughput, c=64", share > 0.95, f"{share:.3f}x without it")
+    )
     events = gate["events"]
     lines.append(
         (
@@ -137,6 +141,10 @@ def table(figures: Mapping[str, Any]) -> str:
         rows.append(
             (f"c=1: added {rank} ms over the upstream alone ({direct[rank] * 1000:.3f})", left, right)
         )
+    books = figures["ledger"]
+    for label, field in (("requests/s on the wall clock", "rps"), ("CPU µs per request", "cpu_us")):
+        on, off = books[f"on_{field}"], books[f"off_{field}"]
+        rows.append((f"c=64 with the ledger, and without it: {label}", f"{on:,.0f}", f"{off:,.0f}"))
     for size, cost in figures["sizes"]["cpu_us"].items():
         rows.append((f"body of {size:,} KB: CPU µs per request", f"{cost:,.0f}", "-"))
     width = max(len(row[0]) for row in rows)
