@@ -25,10 +25,13 @@ LABEL org.opencontainers.image.title="claude-gateway" \
       org.opencontainers.image.description="One endpoint for every AI coding client and every model" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="MIT"
-RUN groupadd --gid 10001 gateway && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin gateway
+RUN groupadd --gid 10001 gateway && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin gateway \
+ && install -d -o gateway -g gateway -m 700 /data
 COPY --from=build /venv /venv
-ENV PATH=/venv/bin:$PATH HOST=0.0.0.0 PORT=8080 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# A settings file, if there is one, is /srv/.env. Nothing is written but, by several workers, to /tmp.
+ENV PATH=/venv/bin:$PATH HOST=0.0.0.0 PORT=8080 DATA_DIR=/data PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# A settings file, if there is one, is /srv/.env. Written are the ledger in /data (what has not reached PostgreSQL
+# yet; all of it where there is none) and, by several workers, metrics in /tmp. Keep a named volume at /data.
+VOLUME /data
 WORKDIR /srv
 USER 10001
 EXPOSE 8080
