@@ -1,0 +1,84 @@
+"""What a model costs at a time: the operator's prices first, then the published ones; unknown is None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .overrides import Override, read
+from .published import Published
+from .rates import FREE, Rates
+
+#: Machines of one's own, and the simulation of the demo.
+FREE_PROVIDERS = frozenset({"ollama", "simulated"})
+#: Seconds. Published prices change at midnight or, by the time of day, at whole and half hours (UTC).
+_SLOT = 900
+#: Answers that are kept. Names of models are the callers' words: what they invent must not fill the memory.
+_MAX_KNOWN = 2048
+_NOT_YET: Any = object()
+
+
+class PriceBook:
+    """Prices by provider, model and time; a look-up that was made before costs one look into a dict.
+
+    ``overrides`` is the operator's own file (docs/prices.md), which holds for the models that it names.
+    ``upstreams``: names of OpenAI-compatible providers -> their base URLs, by which they are known.
+    Raises :class:`~gw.prices.overrides.PricesError` for a file that cannot be used.
+    """
+
+    def __init__(
+        self, overrides: Path | None = None, upstreams: Mapping[str, str | None] | None = None
+    ) -> None:
+        self._overrides: list[Override] = [] if overrides is None else read(overrides)
+        self._published = Published({} if upstreams is None else upstreams)
+        self._known: dict[tuple[str, str, str, str, int], Rates | None] = {}
+
+    def load(self) -> None:
+        """Read the published prices now (0.25 s, 18 MB), for a thread of a worker that has just started;
+        otherwise the first request that is priced waits for that."""
+        self._published.load()
+
+    def rates(
+        self, provider: str, model: str, at: float, *, asked: str = "", variant: str = ""
+    ) -> Rates | None:
+        """The prices of ``provider``'s ``model`` at ``at`` (Unix seconds), or None.
+
+        ``asked`` is the name by which the upstream was asked, where ``model`` is what it calls itself in the
+        answer: of two names for one model the longer one says more (Bedrock's ``global.anthropic.…`` is
+        cheaper than ``claude-…``, a dated model may cost something else than its alias). ``variant`` is
+        ``<name>=<value>`` of a way of asking that has prices of its own: ``speed=fast``,
+        ``service_tier=flex``.
+        """
+        key = (provider, model, asked, variant, int(at) // _SLOT)
+        rates = self._known.get(key, _NOT_YET)
+        return self._look_up(key) if rates is _NOT_YET else rates
+
+    def _look_up(self, key: tuple[str, str, str, str, int]) -> Rates | None:
+        provider, model, asked, variant, slot = key
+        names = [name for name in ((asked, model) if model in asked else (model, asked)) if name]
+        at = datetime.fromtimestamp(slot * _SLOT, UTC)
+        rates = self._own(provider, names, at)
+        if rates is None:
+            rates = FREE if provider in FREE_PROVIDERS else self._public(provider, names, at, variant)
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[key] = rates
+        return rates
+
+    def _own(self, provider: str, names: list[str], at: datetime) -> Rates | None:
+        """By the last entry of the file that matches: later ones correct those before."""
+        for name in names:
+            for override in reversed(self._overrides):
+                if override.covers(provider, name, at.date()):
+                    return override.rates
+        return None
+
+    def _public(self, provider: str, names: list[str], at: datetime, variant: str) -> Rates | None:
+        key, _, value = variant.partition("=")
+        way = {key: value} if value else {}
+        for name in names:
+            if (rates := self._published.rates(provider, name, at, way)) is not None:
+                return rates
+        return None

@@ -1,0 +1,174 @@
+"""The operator's own prices (``PRICES_FILE``): what the published ones lack, or have wrong.
+
+The format with an example: docs/prices.md. Every mistake is named with its place in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from fnmatch import translate
+from pathlib import Path
+from typing import Any
+
+from .rates import Prices, Rates, level
+
+_CLASSES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "reasoning")
+_NEEDED = _CLASSES[:2]
+_ENTRY = frozenset({"provider", "model", "from", "usd_per_mtok", "usd_per_request", "tiers"})
+_TIER = frozenset({"above_prompt_tokens", "usd_per_mtok"})
+#: Dollars for a million tokens, or for one request: above it the unit is mistaken.
+_MOST = 100_000
+#: Digits behind the point: a millionth of a nano-dollar per token.
+_PLACES = 9
+#: Bytes; a file of prices is not larger.
+_MAX_BYTES = 2**20
+
+
+class PricesError(ValueError):
+    """``PRICES_FILE`` cannot be used; ``problems`` holds one sentence each, naming the place and the fix."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(slots=True, frozen=True)
+class Override:
+    """One entry: the prices of ``provider``'s models that match, from midnight (UTC) of ``begins``."""
+
+    provider: str
+    model: re.Pattern[str]
+    begins: date
+    rates: Rates
+
+    def covers(self, provider: str, model: str, day: date) -> bool:
+        """Whether it holds for ``model`` on ``day``."""
+        return (
+            self.provider in (provider, "*")
+            and self.begins <= day
+            and bool(self.model.fullmatch(model.lower()))
+        )
+
+
+def read(path: Path) -> list[Override]:
+    """The entries of the file, in order. Raises :class:`PricesError`."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise PricesError(
+            [f"PRICES_FILE={str(path)!r} cannot be read: {error.strerror}. Correct the path, or unset it."]
+        ) from None
+    if len(raw) > _MAX_BYTES:
+        raise PricesError(
+            [f"PRICES_FILE={str(path)!r} is larger than {_MAX_BYTES} bytes: it is no price list."]
+        )
+    try:
+        value = json.loads(raw, parse_float=Decimal, parse_int=Decimal, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise PricesError([f"PRICES_FILE={str(path)!r} is not JSON: {error}."]) from None
+    reader = _Reader(f"PRICES_FILE={str(path)!r}")
+    found = reader.entries(value)
+    if reader.problems:
+        raise PricesError(reader.problems)
+    return found
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+class _Reader:
+    """Reads what was parsed, and collects what is wrong with it."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self.problems: list[str] = []
+
+    def entries(self, value: object) -> list[Override]:
+        listed = value.get("prices") if isinstance(value, Mapping) and set(value) == {"prices"} else None
+        if not isinstance(listed, list):
+            self._wrong("the file", 'must be {"prices": [ … ]}, as in docs/prices.md')
+            return []
+        found = [self._entry(entry, f"prices[{index}]") for index, entry in enumerate(listed)]
+        return [entry for entry in found if entry is not None]
+
+    def _wrong(self, place: str, what: str) -> None:
+        self.problems.append(f"{self._file}: {place} {what}.")
+
+    def _entry(self, value: object, place: str) -> Override | None:
+        before = len(self.problems)
+        entry = self._object(value, place, _ENTRY)
+        provider = self._text(entry.get("provider"), f"{place}.provider", 'a provider\'s name, or "*"')
+        model = self._text(entry.get("model"), f"{place}.model", 'a model\'s name, "*" standing for anything')
+        begins = self._date(entry.get("from"), f"{place}.from")
+        base = self._prices(entry.get("usd_per_mtok"), f"{place}.usd_per_mtok", 0)
+        fixed = self._money(entry.get("usd_per_request", Decimal(0)), f"{place}.usd_per_request")
+        tiers = self._tiers(entry.get("tiers", []), f"{place}.tiers")
+        if base is None or len(self.problems) > before:
+            return None
+        # Only the asterisk is special: a bracket may stand in a name.
+        pattern = re.compile(translate(re.sub(r"([\[?])", r"[\1]", model.lower())))
+        return Override(provider, pattern, begins, Rates(base, tiers, per_request=fixed))
+
+    def _tiers(self, value: object, place: str) -> list[Prices]:
+        if not isinstance(value, list):
+            self._wrong(place, "must be a list")
+            return []
+        found: list[Prices] = []
+        for index, item in enumerate(value):
+            here = f"{place}[{index}]"
+            tier = self._object(item, here, _TIER)
+            above = tier.get("above_prompt_tokens")
+            if not isinstance(above, Decimal) or above != int(above) or not 0 < above <= 10**9:
+                self._wrong(f"{here}.above_prompt_tokens", "must be a whole number of tokens above 0")
+                continue
+            if int(above) in [one.above for one in found]:
+                self._wrong(f"{here}.above_prompt_tokens", "is there twice")
+            prices = self._prices(tier.get("usd_per_mtok"), f"{here}.usd_per_mtok", int(above))
+            found += [] if prices is None else [prices]
+        return found
+
+    def _prices(self, value: object, place: str, above: int) -> Prices | None:
+        before = len(self.problems)
+        given = self._object(value, place, frozenset(_CLASSES))
+        for name in _NEEDED:
+            if name not in given:
+                self._wrong(f"{place}.{name}", "is missing: dollars for a million tokens, 0 where it is free")
+        prices = {name: self._money(price, f"{place}.{name}") for name, price in given.items()}
+        return level(prices, above) if len(self.problems) == before else None
+
+    def _money(self, value: object, place: str) -> Decimal:
+        if not isinstance(value, Decimal) or not 0 <= value <= _MOST or value != round(value, _PLACES):
+            limits = f"between 0 and {_MOST:,}, with at most {_PLACES} digits behind the point"
+            self._wrong(place, f"must be a number of dollars {limits}")
+            return Decimal(0)
+        return value
+
+    def _date(self, value: object, place: str) -> date:
+        if value is None:
+            return date.min
+        try:
+            return date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else date(0, 0, 0)
+        except ValueError:
+            self._wrong(place, 'must be a day such as "2026-11-23" (from 0:00 UTC on)')
+            return date.min
+
+    def _text(self, value: object, place: str, what: str) -> str:
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+        self._wrong(place, f"must be {what}")
+        return ""
+
+    def _object(self, value: object, place: str, known: frozenset[str]) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            self._wrong(place, "must be an object" if value is not None else "is missing")
+            return {}
+        for name in value.keys() - known:
+            self._wrong(f"{place}.{name}", f"is not known here; known: {', '.join(sorted(known))}")
+        return {name: item for name, item in value.items() if name in known}

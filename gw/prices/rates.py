@@ -1,0 +1,138 @@
+"""What one model costs at one time: whole numbers inside, whole nano-dollars out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+#: Nano-dollars per token for each $/MTok: 1e9 / 1e6.
+_NANO = 1000
+
+
+@dataclass(slots=True, frozen=True)
+class Prices:
+    """Dollars per million tokens of each class, for prompts of more than ``above`` tokens (the whole prompt,
+    whatever was read from or written to the provider's cache included).
+
+    A class without a price of its own costs what the class it is a part of costs: reading and writing the
+    cache what other input costs, an hour's write what a write costs, reasoning what other output costs.
+    """
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write_5m: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    reasoning: Decimal | None = None
+    above: int = 0
+
+    def classes(self) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal, Decimal]:
+        """Input, output, cache read, 5-minute write, 1-hour write, reasoning: each with its price."""
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write_5m is None else self.cache_write_5m
+        longer = write if self.cache_write_1h is None else self.cache_write_1h
+        reasoning = self.output if self.reasoning is None else self.reasoning
+        return self.input, self.output, read, write, longer, reasoning
+
+
+class Rates:
+    """The prices of one model. Costs are exact: nothing is rounded but the result, once, half up.
+
+    ``base`` is for every prompt that none of ``tiers`` is for; *all* tokens of a request, the answer's
+    included, have the prices of its prompt's tier. ``per_request``: dollars for each request beside them.
+    """
+
+    __slots__ = ("_base", "_divisor", "_fixed", "_half", "_tiers")
+
+    def __init__(
+        self, base: Prices, tiers: Iterable[Prices] = (), *, per_request: Decimal = Decimal(0)
+    ) -> None:
+        levels = [base, *sorted(tiers, key=lambda tier: tier.above)]
+        per_token = [[_NANO * price for price in level.classes()] for level in levels]
+        fixed = per_request * 10**9
+        # The largest part of a nano-dollar of which every price is a whole number.
+        places = max(_places(price) for price in (fixed, *(price for level in per_token for price in level)))
+        self._divisor: int = 10**places
+        self._half = self._divisor // 2
+        self._fixed = int(fixed * self._divisor)
+        scaled = [tuple(int(price * self._divisor) for price in level) for level in per_token]
+        self._base = scaled[0]
+        #: The highest first.
+        self._tiers = [(level.above, prices) for level, prices in zip(levels, scaled, strict=True)][:0:-1]
+
+    def cost(
+        self,
+        input_tokens: int,
+        output_tokens: int,
+        cache_read: int = 0,
+        write_5m: int = 0,
+        write_1h: int = 0,
+        reasoning: int = 0,
+    ) -> int:
+        """Nano-dollars of one request. Classes are disjoint, but ``reasoning`` is a part of
+        ``output_tokens``."""
+        prices = self._base
+        if self._tiers:
+            prices = self._of(input_tokens + cache_read + write_5m + write_1h)
+        return (
+            input_tokens * prices[0]
+            + (output_tokens - reasoning) * prices[1]
+            + cache_read * prices[2]
+            + write_5m * prices[3]
+            + write_1h * prices[4]
+            + reasoning * prices[5]
+            + self._fixed
+            + self._half
+        ) // self._divisor
+
+    def saved(
+        self, tokens: int, input_tokens: int, cache_read: int = 0, write_5m: int = 0, write_1h: int = 0
+    ) -> int:
+        """Nano-dollars that ``tokens`` more would have cost in a prompt of the given classes, at what a token
+        of that prompt cost on average; of an empty prompt, at the price of input."""
+        prompt = input_tokens + cache_read + write_5m + write_1h
+        prices = self._of(prompt) if self._tiers else self._base
+        if not prompt:
+            return (tokens * prices[0] + self._half) // self._divisor
+        paid = input_tokens * prices[0] + cache_read * prices[2] + write_5m * prices[3] + write_1h * prices[4]
+        divisor = prompt * self._divisor
+        return (tokens * paid + divisor // 2) // divisor
+
+    def upper_bound(self, input_tokens: int, max_tokens: int) -> int:
+        """Nano-dollars that a request can cost at most: all of its prompt in the dearest class (as a rule a
+        write of the cache for an hour), and an answer of ``max_tokens``."""
+        prices = self._of(input_tokens)
+        dearest = max(prices[0], prices[2], prices[3], prices[4])
+        written = max_tokens * max(prices[1], prices[5])
+        return (input_tokens * dearest + written + self._fixed + self._half) // self._divisor
+
+    def _of(self, prompt: int) -> tuple[int, ...]:
+        for above, prices in self._tiers:
+            if prompt > above:
+                return prices
+        return self._base
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rates) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((self._divisor, self._fixed, self._base))
+
+    def _key(self) -> tuple[object, ...]:
+        return self._divisor, self._fixed, self._base, self._tiers
+
+
+def _places(value: Decimal) -> int:
+    """Digits behind the point that ``value`` needs."""
+    exponent = value.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+#: For what costs nothing: a model on a machine of one's own, a simulated one.
+FREE = Rates(Prices(Decimal(0), Decimal(0)))
+
+
+def level(prices: Mapping[str, Decimal], above: int = 0) -> Prices:
+    """``prices`` by the names of :class:`Prices`. Raises ``TypeError`` for other names and missing ones."""
+    return Prices(**prices, above=above)
