@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -76,11 +77,16 @@ class Row:
 #: Status of a request whose worker died: nobody knows what its client was sent.
 KILLED = 500
 _ASKED, _ROW = 1, 2
+# (`dataclasses.astuple` copies deeply: 40 us.)
+_asked_values = attrgetter(*(f.name for f in fields(Asked)))
+_row_values = attrgetter(*(f.name for f in fields(Row)))
 
 
 def encode(record: Asked | Row) -> bytes:
     """``record`` as one line of JSON without its newline."""
-    return orjson.dumps([_ASKED if isinstance(record, Asked) else _ROW, *astuple(record)])
+    if isinstance(record, Row):
+        return orjson.dumps((_ROW, *_row_values(record)))
+    return orjson.dumps((_ASKED, *_asked_values(record)))
 
 
 def decode(line: bytes) -> Asked | Row:

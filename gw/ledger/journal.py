@@ -1,0 +1,319 @@
+"""A worker's journal: records that outlive the process, without a system call for any of them.
+
+A record is copied into a file that is mapped into memory; from then on it is the kernel's, and a worker that
+is killed loses nothing. (It is not synced: a machine that loses its power may lose its last seconds.) The
+file's blocks are allocated before it is mapped, so that a full disk is an error there and not a SIGBUS here.
+
+All that may wait for the disk is done by a thread of the journal's own, ahead of time: the next segment stands
+ready before the present one is full. Without one, records wait in memory until there is room again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import mmap
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from .spool import ALIVE, SUFFIX, framed, locked, used_bytes
+
+logger = logging.getLogger("gateway")
+
+#: A segment is about a hundredth of the spool, in these bounds: space is given back one segment at a time.
+MIN_SEGMENT_BYTES = 64 * 1024
+MAX_SEGMENT_BYTES = 2 * 2**20
+#: What a worker keeps in memory while its disk takes nothing: some ten thousand requests.
+MEMORY_BYTES = 8 * 2**20
+
+
+class Journal:
+    """Opened by a worker after it was forked, and written by one thread.
+
+    ``full`` is true when new requests should be refused: half of the memory is in use, and the rest is for
+    the rows of those that run. ``lost`` counts the records that found no place.
+    """
+
+    def __init__(
+        self,
+        spool: Path,
+        max_bytes: int,
+        *,
+        segment_bytes: int | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+        retry_seconds: float = 1.0,
+        patience: float = 0.25,
+    ) -> None:
+        """``max_bytes`` bounds the segments of all workers of this machine. ``patience`` is how many seconds
+        a write waits at most for a segment that is being made. A disk that takes nothing raises nothing:
+        it is tried again every ``retry_seconds``."""
+        self.full = False
+        self.lost = 0
+        self._folder = _Folder(spool, max_bytes, segment_bytes)
+        self._memory_bytes = memory_bytes
+        self._retry_seconds = retry_seconds
+        self._patience = patience
+
+        self._segment: _Segment | None = None
+        self._map: mmap.mmap | None = None
+        self._end = 0
+        #: Where `write` has more to do than to copy: the middle of the segment, later its end.
+        self._limit = 0
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._spare: _Segment | None = None
+        self._spare_wanted = True
+        self._used_up: deque[_Segment] = deque()
+        self._failing = False
+
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._tried = threading.Event()
+        self._closing = False
+        if self._make_spare():
+            self._turn_to_spare()
+            self._set_limit()
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def write(self, record: bytes) -> bool:
+        """Keep ``record`` (JSON without a newline). False: there was no place left for it."""
+        line = framed(record)
+        start = self._end
+        end = start + len(line)
+        if end > self._limit:
+            return self._write_slowly(line)
+        # Without the lock: while there is a limit the thread leaves these alone.
+        self._map[start:end] = line  # type: ignore[index]
+        self._end = end
+        return True
+
+    def close(self) -> None:
+        """Bring what waits in memory to the disk if that takes it, and leave all of it to the recorder."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(5.0)
+        with self._lock:
+            self._limit = 0
+            self.lost += len(self._waiting)
+            self._waiting.clear()
+            if self._segment is not None:
+                self._segment.close(self._end)
+                self._segment = self._map = None
+            if self._spare is not None:
+                self._spare.close(0)
+                self._spare = None
+            self._folder.close(self.lost)
+
+    def _write_slowly(self, line: bytes) -> bool:
+        with self._lock:
+            if len(line) > self._folder.smallest:
+                return self._lose()
+            if not self._waiting:
+                if self._put(line):
+                    self._set_limit()
+                    return True
+                self._await_spare()
+                if self._turn_to_spare() and self._put(line):
+                    self._set_limit()
+                    return True
+            if self._waiting_bytes + len(line) > self._memory_bytes:
+                return self._lose()
+            self._limit = 0
+            self._waiting.append(line)
+            self._waiting_bytes += len(line)
+            self.full = self._waiting_bytes > self._memory_bytes // 2
+            self._want_spare()
+            return True
+
+    def _lose(self) -> bool:
+        self.lost += 1
+        self._wake.set()  # the thread writes the number down
+        return False
+
+    def _put(self, line: bytes) -> bool:
+        """Copy ``line`` into the segment. False: it has no room for it."""
+        end = self._end + len(line)
+        if self._map is None or end > len(self._map):
+            return False
+        self._map[self._end : end] = line
+        self._end = end
+        return True
+
+    def _set_limit(self) -> None:
+        size = len(self._map) if self._map is not None else 0
+        if self._end < size // 2:
+            self._limit = size // 2
+        else:
+            self._limit = size
+            self._want_spare()
+
+    def _want_spare(self) -> None:
+        if self._spare is None:
+            self._spare_wanted = True
+            self._wake.set()
+
+    def _await_spare(self) -> None:
+        """Give the thread a moment to finish what it should have had ready; none, where the disk fails."""
+        if self._spare is None and not self._failing:
+            self._tried.clear()
+            self._want_spare()
+            self._tried.wait(self._patience)
+
+    def _turn_to_spare(self) -> bool:
+        if self._spare is None:
+            return False
+        if self._segment is not None:
+            self._used_up.append(self._segment)
+        self._segment, self._spare = self._spare, None
+        self._map, self._end = self._segment.map, 0
+        return True
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(self._retry_seconds if self._spare_wanted else None)
+            self._wake.clear()
+            closing = self._closing
+            while (not self._spare_wanted or self._make_spare()) and self._waiting:
+                self._drain()
+            self._tried.set()
+            while self._used_up:
+                self._used_up.popleft().close()
+            self._folder.tell_lost(self.lost)
+            if closing:
+                return
+
+    def _make_spare(self) -> bool:
+        """Needs no lock, which a request may wait for: until it is there, nobody else looks at it."""
+        try:
+            spare = self._folder.new_segment()
+        except OSError as error:
+            if not self._failing:
+                logger.warning(
+                    "the spool takes nothing (%s): usage rows wait in memory", error.strerror or error
+                )
+            self._failing = True
+            return False
+        if self._failing:
+            logger.warning("the spool takes usage rows again")
+        self._failing = self._spare_wanted = False
+        self._spare = spare
+        return True
+
+    def _drain(self) -> None:
+        """Copy what waits in memory into the spare segment, as far as it goes."""
+        with self._lock:
+            while self._waiting:
+                line = self._waiting[0]
+                if not self._put(line) and not (self._turn_to_spare() and self._put(line)):
+                    self._spare_wanted = True
+                    break
+                self._waiting.popleft()
+                self._waiting_bytes -= len(line)
+            else:
+                self._set_limit()
+            self.full = self._waiting_bytes > self._memory_bytes // 2
+
+
+class _Segment:
+    """A file of zeros, mapped into memory."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        """Raises ``OSError``, and leaves nothing behind, when the disk has no room for all of it."""
+        self.path = path
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file, 0, size)
+            else:  # macOS
+                os.write(file, bytes(size))
+                os.ftruncate(file, size)
+            self.map = mmap.mmap(file, size)
+        except BaseException:
+            path.unlink()
+            raise
+        finally:
+            os.close(file)
+
+    def close(self, used: int | None = None) -> None:
+        """Let go of the file, cut to ``used`` bytes (0: it is removed)."""
+        self.map.close()
+        with contextlib.suppress(OSError):
+            if used == 0:
+                self.path.unlink()
+            elif used is not None:
+                os.truncate(self.path, used)
+
+
+class _Folder:
+    """The worker's own folder in the spool, made when it is needed first."""
+
+    def __init__(self, spool: Path, max_bytes: int, segment_bytes: int | None) -> None:
+        self._spool = spool
+        self._max_bytes = max_bytes
+        wanted = segment_bytes or min(max(max_bytes // 128, MIN_SEGMENT_BYTES), MAX_SEGMENT_BYTES)
+        self._segment_bytes = -(-wanted // mmap.PAGESIZE) * mmap.PAGESIZE
+        #: The longest line that any segment takes.
+        self.smallest = min(self._segment_bytes, MIN_SEGMENT_BYTES)
+        self._path: Path | None = None
+        self._alive = -1
+        self._number = 0
+        self._lost_told = 0
+
+    def new_segment(self) -> _Segment:
+        """As large as the disk and ``max_bytes`` allow. Raises ``OSError``."""
+        self._open()
+        assert self._path is not None
+        size = self._segment_bytes
+        while True:
+            if used_bytes(self._spool) + size <= self._max_bytes:
+                self._number += 1
+                try:
+                    segment = _Segment(self._path / f"{self._number:06d}{SUFFIX}", size)
+                except OSError as error:
+                    if error.errno not in (errno.ENOSPC, errno.EDQUOT) or size <= self.smallest:
+                        raise
+                else:
+                    if used_bytes(self._spool) <= self._max_bytes:
+                        return segment
+                    segment.close(0)  # another worker made one in the same moment
+            if size <= self.smallest:
+                raise OSError(errno.ENOSPC, "SPOOL_MAX_BYTES is reached")
+            size = max(size // 2 // mmap.PAGESIZE * mmap.PAGESIZE, self.smallest)
+
+    def tell_lost(self, lost: int) -> None:
+        """Write the number where the recorder finds it, also when this process is gone."""
+        if lost != self._lost_told and self._alive >= 0:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._alive, b"%d" % lost, 0)
+                self._lost_told = lost
+
+    def close(self, lost: int) -> None:
+        self.tell_lost(lost)
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1
+
+    def _open(self) -> None:
+        """The folder gets its name when it is locked: or the recorder might take its worker for dead."""
+        if self._path is not None and self._path.is_dir():
+            return
+        self.close(self._lost_told)
+        self._spool.mkdir(0o700, parents=True, exist_ok=True)
+        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}"
+        hidden = self._spool / f".{name}"
+        hidden.mkdir(0o700)
+        try:
+            self._alive = os.open(hidden / ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            locked(self._alive)
+            self._path = hidden.rename(self._spool / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                (hidden / ALIVE).unlink(missing_ok=True)
+                hidden.rmdir()
+            raise

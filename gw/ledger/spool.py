@@ -1,0 +1,94 @@
+"""How journals stand on the disk: what their writers and the recorder have to agree on.
+
+    <spool>/<boot>/alive             locked (flock) by its worker for as long as that lives
+    <spool>/<boot>/000001.journal    records, then zeros
+    <spool>/rejected/                records that the database refused, to be looked at by people
+    <spool>/status.json              how the recorder is doing
+    <spool>/recorder.lock            locked by the one process that records
+
+A record is one line, ``<crc32 of the JSON, 8 hex digits> <JSON>\\n``: so what is whole is told from what a
+crash or a broken disk has torn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+ALIVE = "alive"
+SUFFIX = ".journal"
+REJECTED = "rejected"
+STATUS = "status.json"
+LOCK = "recorder.lock"
+_CRC_DIGITS = 8
+
+
+def framed(record: bytes) -> bytes:
+    """``record`` (JSON without a newline) as its line in a segment."""
+    return b"%08x %b\n" % (crc32(record), record)
+
+
+def unframed(line: bytes) -> bytes | None:
+    """The record of ``line`` (with or without its newline). None: it is not as it was written."""
+    record = line[_CRC_DIGITS + 1 :].removesuffix(b"\n")
+    return record if line[: _CRC_DIGITS + 1] == b"%08x " % crc32(record) else None
+
+
+def boots(spool: Path) -> list[Path]:
+    """The folders of all workers, living and dead, oldest first. Raises ``OSError``."""
+    return sorted(Path(entry.path) for entry in _listed(spool) if _is_boot(entry))
+
+
+def segments(boot: Path) -> list[Path]:
+    """The journal's files in the order in which they were written. Raises ``OSError``."""
+    found = [Path(e.path) for e in _listed(boot) if e.name.endswith(SUFFIX) and e.name[0].isdigit()]
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def used_bytes(spool: Path) -> int:
+    """What all segments take on the disk. Raises ``OSError``."""
+    total = 0
+    for boot in boots(spool):
+        for segment in segments(boot):
+            with contextlib.suppress(FileNotFoundError):  # the recorder is done with it
+                total += segment.stat().st_size
+    return total
+
+
+def is_alive(boot: Path) -> bool:
+    """Whether the worker that writes to ``boot`` still runs. Raises ``OSError``, except where there is no
+    lock file: then nobody writes."""
+    try:
+        file = os.open(boot / ALIVE, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not locked(file)
+    finally:
+        os.close(file)
+
+
+def locked(file: int) -> bool:
+    """Lock ``file`` until it is closed. False: somebody else has it. Raises ``OSError``."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _listed(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except FileNotFoundError:
+        return
+
+
+def _is_boot(entry: os.DirEntry[str]) -> bool:
+    # A name with a dot is a folder that its worker has not locked yet.
+    return not entry.name.startswith(".") and entry.name != REJECTED and entry.is_dir(follow_symlinks=False)
