@@ -77,24 +77,62 @@ class _Distribution:
                 bucket.inc(count)
 
 
-class _Series:
-    """What one (provider, model, status) has counted since the last :meth:`Metrics.flush`."""
+class _Dollars:
+    """A counter of dollars that is given whole nano-dollars: what it shows is their sum, rounded once, and
+    not a sum of what was rounded, which would part from the ledger's."""
 
-    __slots__ = ("_into", "cache_read", "cache_write", "input", "latency", "output", "requests")
+    __slots__ = ("_before", "_into", "nano")
 
-    def __init__(self, requests: Counter, latency: Histogram, tokens: list[Counter]) -> None:
-        #: ``labels()`` costs more than counting does.
-        self._into = requests, latency, tokens
-        self.latency = _Distribution(LATENCY_BUCKETS)
-        self.requests = self.input = self.output = self.cache_read = self.cache_write = 0
+    def __init__(self, counter: Counter) -> None:
+        self._into = counter._value  # there is no public way to set what only ever grows
+        # Not 0 where a process that was before this one had the same number, and so the same file.
+        self._before: float = self._into.get()
+        self.nano = 0
 
     def pour(self) -> None:
-        requests, latency, tokens = self._into
+        self._into.set(self._before + self.nano / 10**9)
+
+
+class _Series:
+    """What one (provider, model, status) has counted since the last :meth:`Metrics.flush`; ``dollars`` are
+    those of all statuses."""
+
+    __slots__ = (
+        "_into",
+        "cache_read",
+        "cache_write",
+        "dollars",
+        "input",
+        "latency",
+        "output",
+        "requests",
+        "unpriced",
+    )
+
+    def __init__(
+        self,
+        requests: Counter,
+        latency: Histogram,
+        tokens: list[Counter],
+        dollars: _Dollars,
+        unpriced: Counter,
+    ) -> None:
+        #: ``labels()`` costs more than counting does.
+        self._into = requests, latency, tokens, unpriced
+        self.latency = _Distribution(LATENCY_BUCKETS)
+        self.dollars = dollars
+        self.requests = self.input = self.output = self.cache_read = self.cache_write = self.unpriced = 0
+
+    def pour(self) -> None:
+        requests, latency, tokens, unpriced = self._into
         counted = self.input, self.output, self.cache_read, self.cache_write  # as in _DIRECTIONS
         self.input = self.output = self.cache_read = self.cache_write = 0
         requests.inc(self.requests)
         self.requests = 0
         self.latency.pour(latency)
+        self.dollars.pour()
+        unpriced.inc(self.unpriced)
+        self.unpriced = 0
         for counter, count in zip(tokens, counted, strict=True):
             if count > 0:
                 counter.inc(count)
@@ -115,7 +153,7 @@ class Metrics:
     """The gateway's counters, histograms and gauges, over a registry of their own.
 
     Telemetry fills in what a request shows; the other attributes are there for whoever knows
-    (``cache_hits``, ``cost_usd``, ``saved_usd``, ``circuit_state``).
+    (``cache_hits``, ``circuit_state``).
     Raises ``ModuleNotFoundError`` naming the extra when prometheus-client is not installed.
     """
 
@@ -144,6 +182,12 @@ class Metrics:
         )
         self.cost_usd = counter(
             "gateway_cost_usd_total", "What the upstreams charge, in USD", by_model, registry=own
+        )
+        self.unpriced = counter(
+            "gateway_unpriced_requests_total",
+            "Requests missing in gateway_cost_usd_total, because nobody knows the price of the model",
+            by_model,
+            registry=own,
         )
         self.latency = histogram(
             "gateway_latency_seconds",
@@ -180,6 +224,9 @@ class Metrics:
         self._short_cuts: dict[tuple[str, str, int], _Series] = {}
         self._series: dict[tuple[str, str, int], _Series] = {}
         self._changed: list[_Series] = []
+        self._costs: dict[tuple[str, str], _Dollars] = {}
+        self._savings: dict[str, _Dollars] = {}
+        self._layer = _Bounded()
         self._ttft = _Distribution(TTFT_BUCKETS)
         self._provider, self._model = _Bounded(), _Bounded()
         self._stage, self._code = _Bounded(), _Bounded()
@@ -202,11 +249,24 @@ class Metrics:
             series.output += completion.output_tokens
             series.cache_read += completion.cache_read_tokens
             series.cache_write += completion.cache_write_tokens
+            if completion.cost_nano is not None:
+                series.dollars.nano += completion.cost_nano
+            elif completion.unpriced:
+                series.unpriced += 1
+            if completion.saved_nano:
+                self._save(completion.saved_nano)
             if completion.upstream_error is not None:
                 stage, code = completion.upstream_error
                 self.upstream_errors.labels(self._stage(stage), self._code(code)).inc()
         if self._shared:
             self.flush()
+
+    def _save(self, saved: dict[str, int]) -> None:
+        for name, nano in saved.items():
+            layer = self._layer(name)
+            if (dollars := self._savings.get(layer)) is None:
+                dollars = self._savings[layer] = _Dollars(self.saved_usd.labels(layer))
+            dollars.nano += nano
 
     def _open(self, provider: str, model: str, status: int) -> _Series:
         # A name that is not known upstream may be anybody's invention: it must not take the place of a
@@ -215,11 +275,15 @@ class Metrics:
         known = self._provider(provider), self._model(model, learn=not refused), status
         series = self._series.get(known)
         if series is None:
-            tokens = self.tokens
+            tokens, model_of = self.tokens, known[:2]
+            if (dollars := self._costs.get(model_of)) is None:
+                dollars = self._costs[model_of] = _Dollars(self.cost_usd.labels(*model_of))
             series = self._series[known] = _Series(
-                self.requests.labels(known[0], known[1], str(status)),
+                self.requests.labels(*model_of, str(status)),
                 self.latency.labels(known[0]),
-                [tokens.labels(known[0], known[1], direction) for direction in _DIRECTIONS],
+                [tokens.labels(*model_of, direction) for direction in _DIRECTIONS],
+                dollars,
+                self.unpriced.labels(*model_of),
             )
         if OTHER not in known:  # or the short cuts to "other" would grow with every new name
             self._short_cuts[provider, model, status] = series
@@ -230,6 +294,8 @@ class Metrics:
         changed, self._changed = self._changed, []
         for series in changed:
             series.pour()
+        for dollars in self._savings.values():
+            dollars.pour()
         self._ttft.pour(self.ttft)
 
     def render(self) -> tuple[bytes, str]:

@@ -120,6 +120,8 @@ class Completion:
     requested_model: str = ""
     #: Nano-dollars (1e-9 USD); None while nobody knows the price. ``saved_nano``: per layer.
     cost_nano: int | None = None
+    #: It was looked for a price, and there is none.
+    unpriced: bool = False
     saved_nano: dict[str, int] = field(default_factory=dict)
     #: Times that an upstream was asked.
     attempts: int = 1

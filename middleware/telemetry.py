@@ -1,7 +1,7 @@
 """What happened to each request: its id, one line in the access log, the metrics.
 
 Reads:   header ``x-request-id``; when the request is over, ``state["gateway.completion"]``,
-         ``.principal``, ``.savings`` and ``.aborted``
+         ``.principal``, ``.savings`` and ``.aborted``, as the callbacks of ``record`` have left them
 Writes:  ``state["gateway.request_id"]``; response headers ``x-request-id`` and ``x-gateway``
 Streams: passed through message by message; the answer counts as over with its last body message
 Limits:  metrics are per process unless prometheus_client runs in multi-process mode (``_metrics.py``)
@@ -15,11 +15,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from time import gmtime, perf_counter, strftime, time
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -38,9 +38,28 @@ _CLIENT_CLOSED = 499
 _ABORTED_STATUS = {"deadline": 504, "shutdown": 503}
 
 
+class Record(Protocol):
+    """What is called once for every request, when it is over; also for one that was refused or cancelled."""
+
+    def __call__(
+        self,
+        scope: Scope,
+        state: dict[str, Any],
+        at: float,
+        status: int,
+        seconds: float,
+        ttft_seconds: float | None,
+    ) -> None:
+        """``at``: when the request arrived, in Unix seconds. ``status`` is that of the answer; 499, 503 or
+        504 where it was broken off by the client, the server's end or the deadline."""
+        ...
+
+
 class TelemetryMiddleware:
     """Gives every request an id and records how it ended.
 
+    ``record``: callbacks, called in order at a request's end, before it is counted and logged: what one of
+    them adds to ``state["gateway.completion"]`` (the cost) stands in metrics and log.
     ``metrics``: where to count (None: nowhere). ``access_log``: one JSON line per request, at INFO on
     ``logger`` or given to a function of your own (``_lines.LineWriter`` is a quick one; ``logger`` then
     has the errors only). ``gateway``: the value of the ``x-gateway`` response header. An exception from below
@@ -52,6 +71,7 @@ class TelemetryMiddleware:
         self,
         app: ASGIApp,
         *,
+        record: Sequence[Record] = (),
         metrics: Metrics | None = None,
         access_log: bool | Callable[[str], None] = True,
         logger: logging.Logger | None = None,
@@ -59,6 +79,7 @@ class TelemetryMiddleware:
         on_reject: OnReject = reject_json,
     ) -> None:
         self.app = app
+        self._callbacks = tuple(record)
         self._metrics = metrics
         self._logger = logger or logging.getLogger("gateway.access")
         self._write = access_log if callable(access_log) else self._log_line if access_log else None
@@ -70,7 +91,7 @@ class TelemetryMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began = perf_counter()
+        began, at = perf_counter(), time()
         scope, state = with_state(scope)
         given = header(scope["headers"], _ID_HEADER)
         request_id = given.decode("ascii") if given and _SANE_ID(given) else next(self._ids)
@@ -91,11 +112,11 @@ class TelemetryMiddleware:
             raise
         finally:
             try:
-                self._record(scope, state, answer, began)
+                self._record(scope, state, answer, began, at)
             except Exception:  # noqa: BLE001 - an answer is worth more than its record
                 _log.warning("request %s went unrecorded", request_id, exc_info=True)
 
-    def _record(self, scope: Scope, state: dict[str, Any], answer: _Answer, began: float) -> None:
+    def _record(self, scope: Scope, state: dict[str, Any], answer: _Answer, began: float, at: float) -> None:
         seconds = (answer.ended or perf_counter()) - began
         completion: Completion | None = state.get(COMPLETION)
         aborted: str | None = state.get(ABORTED)
@@ -105,6 +126,12 @@ class TelemetryMiddleware:
         ttft = None
         if completion is not None and completion.first_token_at is not None:
             ttft = max(completion.first_token_at - began, 0.0)
+        for record in self._callbacks:
+            try:
+                record(scope, state, at, status, seconds, ttft)
+            except Exception:  # noqa: BLE001 - the others, and the answer, do not depend on it
+                _log.exception("request %s went unrecorded by %r", state[REQUEST_ID], record)
+        completion = state.get(COMPLETION)
         if self._metrics is not None:
             self._metrics.observe(completion, status, seconds, ttft)
         if self._write is not None:
@@ -179,6 +206,8 @@ def _line(scope: Scope, state: dict[str, Any], status: int, seconds: float, ttft
             f'"cache_write_tokens":{completion.cache_write_tokens},'
             f'"reasoning_tokens":{completion.reasoning_tokens}'
         )
+        if completion.cost_nano is not None:
+            line += f',"cost_usd":{_dollars(completion.cost_nano)}'
         if completion.upstream_error is not None:
             line += f',"upstream_error":{_json("/".join(completion.upstream_error))}'
     principal: Principal | None = state.get(PRINCIPAL)
@@ -195,6 +224,12 @@ def _line(scope: Scope, state: dict[str, Any], status: int, seconds: float, ttft
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
+
+
+def _dollars(nano: int) -> str:
+    """Nano-dollars as dollars, to the last of them; a float would round."""
+    whole, rest = divmod(nano, 10**9)
+    return f"{whole}.{rest:09d}"
 
 
 @lru_cache(maxsize=4)

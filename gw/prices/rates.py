@@ -54,7 +54,7 @@ class Rates:
         # The largest part of a nano-dollar of which every price is a whole number.
         places = max(_places(price) for price in (fixed, *(price for level in per_token for price in level)))
         self._divisor: int = 10**places
-        self._half = self._divisor // 2
+        self._half: int = self._divisor // 2
         self._fixed = int(fixed * self._divisor)
         scaled = [tuple(int(price * self._divisor) for price in level) for level in per_token]
         self._base = scaled[0]
