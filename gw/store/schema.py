@@ -27,6 +27,8 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
+from .text import clean_text
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -60,8 +62,24 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class CleanString(TypeDecorator[str]):
+    """What no database keeps, or more than the column holds, never makes a row fail: :func:`clean_text`."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        length: int | None = self.impl_instance.length  # type: ignore[attr-defined,unused-ignore]
+        return None if value is None else clean_text(value, length)
+
+
+class CleanText(CleanString):
+    impl = Text
+    cache_ok = True
+
+
 def _name(name: str, *, null: bool = True, **more: Any) -> Column[str]:
-    return Column(name, String(256), nullable=null, **more)
+    return Column(name, CleanString(256), nullable=null, **more)
 
 
 def _count(name: str) -> Column[int]:
@@ -77,9 +95,9 @@ def _rules() -> list[Column[Any]]:
         Column("daily_budget_nano", BigInteger),
         Column("monthly_budget_nano", BigInteger),
         # JSON: what is left out is no rule. Its shape is `gw.projects.types.Rules`.
-        Column("rules", Text, nullable=False, server_default="{}"),
+        Column("rules", CleanText, nullable=False, server_default="{}"),
         # JSON: an object of short texts, for reports.
-        Column("labels", Text, nullable=False, server_default="{}"),
+        Column("labels", CleanText, nullable=False, server_default="{}"),
         Column("created_at", UtcTime, nullable=False),
         Column("updated_at", UtcTime, nullable=False),
     ]
@@ -90,7 +108,7 @@ projects = Table(
     "projects",
     metadata,
     _name("id", primary_key=True, null=False),
-    Column("name", Text, nullable=False),
+    Column("name", CleanText, nullable=False),
     *_rules(),
     Column("archived_at", UtcTime),
 )
@@ -100,9 +118,9 @@ keys = Table(
     "keys",
     metadata,
     _name("id", primary_key=True, null=False),
-    Column("project", String(256), ForeignKey("projects.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("digest", String(64), nullable=False),
+    Column("project", CleanString(256), ForeignKey("projects.id"), nullable=False),
+    Column("name", CleanText, nullable=False),
+    Column("digest", CleanString(64), nullable=False),
     *_rules(),
     Column("expires_at", UtcTime),
     Column("revoked_at", UtcTime),
@@ -124,12 +142,12 @@ directory_version = Table(
 requests = Table(
     "requests",
     metadata,
-    Column("id", String(64), primary_key=True),
+    Column("id", CleanString(64), primary_key=True),
     _name("request_id", null=False),  # what the client was told; clients may choose it, so not unique
     Column("at", UtcTime, nullable=False),  # when it arrived
     _name("project", null=False),
     _name("key_id", null=False),
-    Column("dialect", String(32), nullable=False),
+    Column("dialect", CleanString(32), nullable=False),
     _name("requested_model", null=False),
     _name("model", null=False),
     _name("provider", null=False),
@@ -148,14 +166,14 @@ requests = Table(
     Column("counterfactual_nano", BigInteger),
     Column("cache_hit", Boolean, nullable=False),
     _name("route", null=False),
-    Column("route_reason", Text, nullable=False),
+    Column("route_reason", CleanText, nullable=False),
     Column("attempts", Integer, nullable=False),
     # Why the exchange ended before its time; "" when it did not.
-    Column("aborted", String(32), nullable=False),
+    Column("aborted", CleanString(32), nullable=False),
     # Which token counts nobody has reported: "", "input", "output" or "input,output".
-    Column("estimated", String(32), nullable=False),
-    Column("error_stage", String(64), nullable=False),
-    Column("error_code", String(128), nullable=False),
+    Column("estimated", CleanString(32), nullable=False),
+    Column("error_stage", CleanString(64), nullable=False),
+    Column("error_code", CleanString(128), nullable=False),
     _name("upstream_request_id", null=False),
     Index(None, "at"),
     Index(None, "project", "at"),
@@ -165,8 +183,8 @@ requests = Table(
 savings = Table(
     "savings",
     metadata,
-    Column("request", String(64), ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True),
-    Column("layer", String(64), primary_key=True),
+    Column("request", CleanString(64), ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True),
+    Column("layer", CleanString(64), primary_key=True),
     Column("at", UtcTime, nullable=False),
     _name("project", null=False),
     _name("key_id", null=False),
@@ -180,9 +198,9 @@ savings = Table(
 budget_periods = Table(
     "budget_periods",
     metadata,
-    Column("account", String(300), primary_key=True),
-    Column("period", String(8), primary_key=True),  # "day" or "month"
-    Column("start", String(10), primary_key=True),
+    Column("account", CleanString(300), primary_key=True),
+    Column("period", CleanString(8), primary_key=True),  # "day" or "month"
+    Column("start", CleanString(10), primary_key=True),
     _count("spent_nano"),
     _count("reserved_nano"),
 )
@@ -191,10 +209,10 @@ budget_periods = Table(
 reservations = Table(
     "reservations",
     metadata,
-    Column("id", String(64), primary_key=True),
+    Column("id", CleanString(64), primary_key=True),
     Column("at", UtcTime, nullable=False),
     Column("nano", BigInteger, nullable=False),
-    Column("slots", Text, nullable=False),
+    Column("slots", CleanText, nullable=False),
     Index(None, "at"),
 )
 
@@ -202,8 +220,8 @@ reservations = Table(
 routing_outcomes = Table(
     "routing_outcomes",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("request", String(64), nullable=False),
+    Column("id", CleanString(64), primary_key=True),
+    Column("request", CleanString(64), nullable=False),
     Column("at", UtcTime, nullable=False),
     _name("project", null=False),
     _name("session", null=False),
@@ -211,12 +229,12 @@ routing_outcomes = Table(
     Column("feature_version", Integer, nullable=False),
     _name("candidate_model", null=False),
     _name("chosen_model", null=False),
-    Column("checks", Text, nullable=False),  # JSON: each check's value
+    Column("checks", CleanText, nullable=False),  # JSON: each check's value
     Column("escalated", Boolean, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", CleanText, nullable=False),
     Column("cost_nano", BigInteger),
     Column("latency_ms", Float),
-    Column("signals", Text, nullable=False, server_default="{}"),  # JSON: what was learnt later
+    Column("signals", CleanText, nullable=False, server_default="{}"),  # JSON: what was learnt later
     Index(None, "at"),
 )
 
@@ -229,13 +247,15 @@ audit_log = Table(
     _name("actor", null=False),  # "admin:<fingerprint>" or "cli:<user of the system>"
     _name("action", null=False),  # "project.create", "key.revoke", …
     _name("subject", null=False),  # "project:x" or "key:y"
-    Column("before", Text),  # JSON
-    Column("after", Text),  # JSON
+    Column("before", CleanText),  # JSON
+    Column("after", CleanText),  # JSON
     _name("request_id"),
     Index(None, "at"),
 )
 
 __all__ = [
+    "CleanString",
+    "CleanText",
     "UtcTime",
     "audit_log",
     "budget_periods",

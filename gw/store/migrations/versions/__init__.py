@@ -1,0 +1,1 @@
+"""One file for each revision, run in the order of their numbers."""
