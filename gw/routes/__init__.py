@@ -12,8 +12,11 @@ from middleware._reject import Rejection
 from ..catalog import Catalog
 from ..dispatch import Dispatcher
 from ..drain import Drain
-from . import admin, chat, completions, embeddings, health, messages, models, responses, simple
+from . import chat, completions, embeddings, health, messages, models, responses, simple
 from ._http import refuse
+from .admin import Admin
+from .admin import mount as mount_admin
+from .admin.status import metrics_page
 
 
 def mount(
@@ -24,8 +27,12 @@ def mount(
     drain: Drain,
     metrics: Metrics | None,
     providers: Sequence[str],
+    admin: Admin | None = None,
 ) -> None:
-    """Put every route of the outside contract on ``app``. ``providers`` are the names that /health shows."""
+    """Put every route of the outside contract on ``app``. ``providers`` are the names that /health shows.
+
+    ``admin``: what /admin stands on; None, and there is no /admin here.
+    """
     router = app.router
     answer_chat, embed = chat.chat_completions(dispatcher), embeddings.embeddings(dispatcher)
     answer_message, count = messages.messages(dispatcher), messages.count_tokens(dispatcher)
@@ -47,14 +54,22 @@ def mount(
         router.add_get(f"{base}/models", models.list_models(catalog))
         router.add_get(f"{base}/models/{{path:model_id}}", models.get_model(catalog))
     router.add_post("/chat", simple.chat(dispatcher))
+    mount_health(app, drain, providers)
     for method in ("GET", "HEAD"):
-        router.add(method, "/live", health.live())
-        router.add(method, "/ready", health.ready(drain))
-        router.add(method, "/health", health.health(drain, providers))
         router.add(method, "/api/hello", health.hello())
-    if metrics is not None:
-        router.add_get("/admin/metrics", admin.metrics_page(metrics))
+    if admin is not None:
+        mount_admin(router, admin)
+    elif metrics is not None:
+        router.add_get("/admin/metrics", metrics_page(metrics))
     router.fallback = not_found
+
+
+def mount_health(app: Application, drain: Drain, providers: Sequence[str]) -> None:
+    """The pages that need no key, on ``app``."""
+    for method in ("GET", "HEAD"):
+        app.router.add(method, "/live", health.live())
+        app.router.add(method, "/ready", health.ready(drain))
+        app.router.add(method, "/health", health.health(drain, providers))
 
 
 async def not_found(request: Request) -> Response:

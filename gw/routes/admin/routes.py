@@ -1,0 +1,181 @@
+"""THE ROUTE TABLE of /admin: mounted, described and tested from here."""
+
+from __future__ import annotations
+
+from . import examples, projects, status
+from .parameters import flag, path_text, text, whole
+from .schemas import TEXT, fields, page, ref
+from .table import Route
+
+_AFTER = text("after", "`next` of the page before.")
+_LIMIT = whole("limit", "Items of a page.", 1, 500, default=100)
+_PROJECT = path_text("project", "Id of a project.")
+_KEY = path_text("key", "Id of a key: what stands between the two underscores.")
+
+_PROJECTS = (
+    Route(
+        "GET",
+        "/admin/projects",
+        projects.list_projects,
+        "Projects, by id",
+        page(ref("Project"), "projects"),
+        {"projects": [examples.PROJECT], "next": None},
+        (_AFTER, _LIMIT, flag("archived", "Archived ones, too.")),
+        errors=(409, 503),
+    ),
+    Route(
+        "POST",
+        "/admin/projects",
+        projects.create_project,
+        "Create a project",
+        ref("Project"),
+        examples.PROJECT,
+        request=ref("NewProject"),
+        request_example=examples.NEW_PROJECT,
+        status=201,
+        errors=(409, 413, 503),
+    ),
+    Route(
+        "GET",
+        "/admin/projects/{project}",
+        projects.show_project,
+        "One project",
+        ref("Project"),
+        examples.PROJECT,
+        (_PROJECT,),
+        errors=(404, 409, 503),
+    ),
+    Route(
+        "PATCH",
+        "/admin/projects/{project}",
+        projects.change_project,
+        "Change a project: a JSON merge patch (RFC 7396), in which null takes a limit away",
+        ref("Project"),
+        {**examples.PROJECT, "monthly_budget_usd": "500.00", "rpm": None},
+        (_PROJECT,),
+        request=ref("ProjectPatch"),
+        request_example=examples.PROJECT_PATCH,
+        errors=(404, 409, 413, 503),
+    ),
+    Route(
+        "DELETE",
+        "/admin/projects/{project}",
+        projects.archive_project,
+        "Archive a project: its keys are refused from now on, its usage stays",
+        ref("Project"),
+        examples.ARCHIVED_PROJECT,
+        (_PROJECT,),
+        errors=(404, 409, 503),
+    ),
+    Route(
+        "POST",
+        "/admin/projects/{project}/restore",
+        projects.restore_project,
+        "Take a project out of the archive",
+        ref("Project"),
+        examples.PROJECT,
+        (_PROJECT,),
+        errors=(404, 409, 503),
+    ),
+    Route(
+        "POST",
+        "/admin/projects/{project}/keys",
+        projects.create_key,
+        "Create a key. `key` is in this answer and never again",
+        ref("IssuedKey"),
+        examples.ISSUED_KEY,
+        (_PROJECT,),
+        request=ref("NewKey"),
+        request_example=examples.NEW_KEY,
+        status=201,
+        errors=(404, 409, 413, 503),
+    ),
+)
+
+_KEYS = (
+    Route(
+        "GET",
+        "/admin/keys",
+        projects.list_keys,
+        "Keys, in the order in which they were made",
+        page(ref("Key"), "keys"),
+        {"keys": [examples.KEY], "next": None},
+        (
+            text("project", "Those of one project."),
+            flag("active", "Neither revoked nor expired."),
+            _AFTER,
+            _LIMIT,
+        ),
+        errors=(404, 409, 503),
+    ),
+    Route(
+        "GET",
+        "/admin/keys/{key}",
+        projects.show_key,
+        "One key, without its secret",
+        ref("Key"),
+        examples.KEY,
+        (_KEY,),
+        errors=(404, 409, 503),
+    ),
+    Route(
+        "PATCH",
+        "/admin/keys/{key}",
+        projects.change_key,
+        "Change a key: a JSON merge patch (RFC 7396), in which null takes a limit away",
+        ref("Key"),
+        {**examples.KEY, "expires_at": "2027-01-01T00:00:00Z"},
+        (_KEY,),
+        request=ref("NewKey"),
+        request_example={"expires_at": "2027-01-01T00:00:00Z"},
+        errors=(404, 409, 413, 503),
+    ),
+    Route(
+        "DELETE",
+        "/admin/keys/{key}",
+        projects.revoke_key,
+        "Revoke a key: every worker refuses it within five seconds",
+        ref("Key"),
+        examples.REVOKED_KEY,
+        (_KEY,),
+        errors=(404, 409, 503),
+    ),
+    Route(
+        "POST",
+        "/admin/keys/{key}/rotate",
+        projects.rotate_key,
+        "Make a key in the place of another, which goes on working for `overlap_seconds` (a day)",
+        ref("IssuedKey"),
+        examples.ROTATED_KEY,
+        (_KEY,),
+        request=fields(
+            {"overlap_seconds": {"type": "number", "minimum": 0, "maximum": 2_592_000}}, ("overlap_seconds",)
+        ),
+        request_example={"overlap_seconds": 3600},
+        status=201,
+        errors=(404, 409, 413, 503),
+    ),
+)
+
+_STATUS = (
+    Route(
+        "GET",
+        "/admin/metrics",
+        status.metrics,
+        "Metrics of all workers, for Prometheus",
+        TEXT,
+        'gateway_requests_total{model="claude-sonnet-5-5",provider="anthropic",status="200"} 42.0',
+        content_type="text/plain",
+        errors=(404,),
+    ),
+    Route(
+        "GET",
+        "/admin/openapi.json",
+        status.describe,
+        "This description",
+        {"type": "object"},
+        {"openapi": "3.1.0"},
+    ),
+)
+
+ROUTES: tuple[Route, ...] = (*_PROJECTS, *_KEYS, *_STATUS)

@@ -1,0 +1,43 @@
+"""What the gateway says about itself: metrics, and the description of its API."""
+
+from __future__ import annotations
+
+import asyncio
+
+from blacksheep import Content, Request, Response
+
+from middleware._metrics import Metrics
+
+from .._http import Handler, guarded
+from .mounting import Admin, Refused, answer
+from .table import Call
+
+
+async def metrics(admin: Admin, call: Call) -> Response:
+    """Prometheus' text format, summed over all workers."""
+    if admin.metrics is None:
+        raise Refused(404, "metrics_off", "Metrics are off: PROMETHEUS_ENABLED=0.")
+    return await _rendered(admin.metrics)
+
+
+def metrics_page(metrics: Metrics) -> Handler:
+    """The same alone, where there is no more of /admin."""
+
+    async def handle(request: Request) -> Response:
+        return await _rendered(metrics)
+
+    return guarded(handle)
+
+
+async def _rendered(metrics: Metrics) -> Response:
+    # Summing the workers' files takes milliseconds: not on the loop that streams answers.
+    body, content_type = await asyncio.to_thread(metrics.render)
+    return Response(200, None, Content(content_type.encode(), body))
+
+
+async def describe(admin: Admin, call: Call) -> Response:
+    """The OpenAPI description."""
+    from .openapi import document
+    from .routes import ROUTES
+
+    return answer(document(ROUTES))
