@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from ._asgi import ASGIApp, Header, Message, Receive, Scope, Send
-from ._body import BodyError, ClientDisconnected, read_body
+from ._body import Body, BodyError, ClientDisconnected, read_body
 from ._chat import CHAT_PATHS, COUNT_PATHS, STREAM_PATHS
 from ._paths import canonical, remembered
 from ._reject import FINAL, OnReject, Rejection, reject_json
@@ -35,9 +35,9 @@ from .stores.budgets import MemoryBudgets
 #: Where answers cost money. Counting tokens is free.
 PRICED_PATHS = (CHAT_PATHS - COUNT_PATHS) | STREAM_PATHS | {"/v1/embeddings", "/embeddings"}
 
-#: ``(body, its size in bytes, path)`` → the most that the request may cost, in nano-dollars. 0: nothing,
-#: or the application is going to refuse it. None: nobody knows the price.
-Price = Callable[[dict[str, Any], int, str], "int | None"]
+#: ``(body, scope)`` → the most that the request may cost, in nano-dollars; the body is a JSON object. 0:
+#: nothing, or the application is going to refuse it. None: nobody knows the price.
+Price = Callable[[Body, Scope], "int | None"]
 
 _MAX_NAME = 200
 _TYPE = "insufficient_quota"  # https://platform.openai.com/docs/guides/error-codes
@@ -104,8 +104,7 @@ class BudgetMiddleware:
         except BodyError as error:
             await self._on_reject(error.rejection())(scope, receive, send)
             return
-        size = len(body.bytes() if body.replaced else body.raw)
-        nano = self._price(request, size, scope["path"])
+        nano = self._price(body, scope)
         if nano is None:
             await self._on_reject(_unpriced(request, self._price_hint))(scope, receive, send)
         elif nano <= 0:

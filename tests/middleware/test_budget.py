@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from middleware._body import read_body
+from middleware._asgi import Scope
+from middleware._body import Body, read_body
 from middleware._state import (
     COMPLETION,
+    DEFAULTED,
     PRINCIPAL,
     RESERVATION,
     Account,
@@ -62,7 +64,7 @@ class App:
 
 
 def at_most(nano: int | None) -> Any:
-    return lambda body, size, path: nano
+    return lambda body, scope: nano
 
 
 async def ask(app: Any, *accounts: Account, body: bytes = BODY, **request: Any) -> Answer:
@@ -110,8 +112,8 @@ async def test_a_refusal_is_final_and_never_puts_a_client_to_sleep(path: str, ki
 
 
 async def test_a_request_larger_than_what_is_left_is_refused_where_a_smaller_one_passes() -> None:
-    def price(body: dict[str, Any], size: int, path: str) -> int:
-        return int(body["max_tokens"])
+    def price(body: Body, scope: Scope) -> int:
+        return int(body.json()["max_tokens"])
 
     app = BudgetMiddleware(App(cost=0), price=price)
     account = Account("key:abc", monthly_budget=1000)
@@ -171,7 +173,7 @@ async def test_the_budget_that_is_in_the_way_for_longest_is_the_one_named() -> N
 
 
 async def test_callers_without_a_budget_are_not_looked_at() -> None:
-    def price(body: dict[str, Any], size: int, path: str) -> int:
+    def price(body: Body, scope: Scope) -> int:
         raise AssertionError("nobody's money is at stake")
 
     app = BudgetMiddleware(App(), price=price)
@@ -261,10 +263,10 @@ async def test_what_cannot_be_priced_is_a_400(body: bytes) -> None:
 
 
 async def test_the_price_is_asked_about_what_is_really_going_to_be_sent() -> None:
-    asked: list[tuple[dict[str, Any], int, str]] = []
+    asked: list[tuple[bytes, set[str]]] = []
 
-    def price(body: dict[str, Any], size: int, path: str) -> int:
-        asked.append((body, size, path))
+    def price(body: Body, scope: Scope) -> int:
+        asked.append((body.bytes(), scope["state"].get(DEFAULTED, set())))
         return 1
 
     async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -274,9 +276,9 @@ async def test_the_price_is_asked_about_what_is_really_going_to_be_sent() -> Non
 
     app = LimitsMiddleware(BudgetMiddleware(echo, price=price), default_max_tokens=7)
     answer = await ask(app, DAILY, body=b'{"messages":[]}')
-    assert asked == [({"messages": [], "max_tokens": 7}, len(answer.body), "/v1/chat/completions")]
-    await ask(app, DAILY, body=BODY + b"  ")
-    assert asked[1][1] == len(BODY) + 2
+    assert answer.json() == {"messages": [], "max_tokens": 7}
+    await ask(app, DAILY)
+    assert asked == [(answer.body, {"max_tokens"}), (BODY, set())]
 
 
 @pytest.mark.parametrize(
