@@ -20,11 +20,10 @@ from .types import DEFAULT_PROJECT, Project
 
 _log = logging.getLogger(__name__)
 _VERSION = select(directory_version.c.version).where(directory_version.c.id == 1)
-_KEYS = select(
-    _VERSION.scalar_subquery().label("version"),
-    *(column.label(f"key_{column.name}") for column in keys.c),
-    *(column.label(f"project_{column.name}") for column in projects.c),
-).join_from(keys, projects, keys.c.project == projects.c.id)
+_KEYS = select(_VERSION.scalar_subquery(), *keys.c, *projects.c).join_from(
+    keys, projects, keys.c.project == projects.c.id
+)
+_KEY_NAMES, _PROJECT_NAMES = keys.c.keys(), projects.c.keys()
 
 
 @dataclass(slots=True, frozen=True)
@@ -48,22 +47,23 @@ async def read_version(engine: AsyncEngine) -> int:
 async def read_records(engine: AsyncEngine, ids: Sequence[str]) -> dict[str, Record]:
     """The keys among ``ids`` that there are. One that cannot be read is not among them, and is logged."""
     async with reading(engine) as connection:
-        rows = (await connection.execute(_KEYS.where(keys.c.id.in_(ids)))).mappings().all()
+        rows = (await connection.execute(_KEYS.where(keys.c.id.in_(ids)))).all()
     found: dict[str, Record] = {}
-    for row in rows:
-        parts = dict(row)
+    known: dict[str, Project] = {}  # many keys, few projects
+    for version, *values in rows:
+        row = dict(zip(_KEY_NAMES, values, strict=False))
         try:
-            key = key_of({name[4:]: value for name, value in parts.items() if name.startswith("key_")})
-            project = project_of(
-                {name[8:]: value for name, value in parts.items() if name.startswith("project_")}
-            )
+            key = key_of(row)
+            if (project := known.get(key.project)) is None:
+                columns = values[len(_KEY_NAMES) :]
+                project = known[key.project] = project_of(dict(zip(_PROJECT_NAMES, columns, strict=True)))
         except Exception:  # noqa: BLE001 - somebody has written into the table by hand
-            _log.error("the row of the key %s, or of its project, cannot be read", parts["key_id"])
+            _log.error("the row of the key %s, or of its project, cannot be read", row["id"])
             continue
         alive = key.revoked_at is None and project.archived_at is None
         found[key.id] = Record(
-            version=parts["version"] or 0,
-            digest=parts["key_digest"],
+            version=version or 0,
+            digest=row["digest"],
             principal=principal_of(key, project) if alive else None,
             expires_at=math.inf if key.expires_at is None else key.expires_at.timestamp(),
         )

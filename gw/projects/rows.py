@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from .parse import rules_from_json
-from .types import Key, KeySpec, Project, ProjectSpec, Terms, rules_json
+from .types import Key, KeySpec, Project, ProjectSpec, Rules, Terms, rules_json
 
 _PLAIN = ("name", "rpm", "tpm", "concurrent", "daily_budget_nano", "monthly_budget_nano")
 _PROJECT = ("id", "created_at", "updated_at", "archived_at")
@@ -36,9 +38,20 @@ def _terms(row: Mapping[str, Any]) -> dict[str, Any]:
     """Raises :class:`~.types.Invalid` for rules that somebody has written into the table by hand."""
     return {
         **{name: row[name] for name in _PLAIN},
-        "rules": rules_from_json(json.loads(row["rules"])),
-        "labels": json.loads(row["labels"]),
+        "rules": _rules(row["rules"]),
+        "labels": _labels(row["labels"]),
     }
+
+
+# Most rows say the same, and nobody changes what is read from them.
+@lru_cache(maxsize=1024)
+def _rules(text: str) -> Rules:
+    return rules_from_json(json.loads(text))
+
+
+@lru_cache(maxsize=1024)
+def _labels(text: str) -> Mapping[str, str]:
+    return MappingProxyType(json.loads(text))
 
 
 def _values(terms: Terms) -> dict[str, Any]:

@@ -47,7 +47,8 @@ ABSENT_SECONDS = 1.0
 _REFRESH_SECONDS = 20.0
 #: Look-ups at the same time, of which more wait; and keys that may be looked up or wait for it.
 _AT_ONCE, _WAITING = 2, 1_000
-_BATCH = 500
+#: Keys that are asked again with one question: a few milliseconds of work.
+_BATCH = 100
 #: Where the id stands in ``gw_<id>_<secret>``.
 _ID = slice(3, 21)
 
