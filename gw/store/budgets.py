@@ -28,6 +28,7 @@ from middleware._state import Account, Reservation
 from middleware.policy.budget import Balance, Exceeded, Slot, check, limits
 from middleware.stores.budgets import utc_now
 
+from .engine import is_away
 from .schema import budget_periods, reservations
 
 #: Requests that one transaction decides about.
@@ -162,7 +163,8 @@ class SqlBudgets:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers are told and the next round tries
             self._sweep_at = None  # the recorder has been shut out as well: let it catch up first
-            _log.warning("nothing can be put aside: %s", type(error).__name__)
+            # Of an error that is no database's trouble, where it happened; never the values.
+            _log.warning("nothing can be put aside: %s", type(error).__name__, exc_info=not is_away(error))
             self._refuse(asks, type(error).__name__)
             return False
         now = asyncio.get_running_loop().time()
@@ -205,7 +207,7 @@ class SqlBudgets:
         if not slots:
             return [None] * len(asks)
         verdicts: list[Exceeded | None] = []
-        granted: list[tuple[_Ask, list[Slot]]] = []
+        granted: list[tuple[_Ask, str]] = []
         more = dict.fromkeys(slots, 0)
         try:
             async with asyncio.timeout(self._timeout), self._connect().begin() as connection:
@@ -214,7 +216,7 @@ class SqlBudgets:
                     verdict = check(budgets, balances, ask.nano)
                     verdicts.append(verdict)
                     if verdict is None:
-                        granted.append((ask, list(budgets)))
+                        granted.append((ask, orjson.dumps([[*slot] for slot in budgets]).decode()))
                         for slot in budgets:
                             spent, reserved = balances[slot]
                             balances[slot] = Balance(spent, reserved + ask.nano)
@@ -222,8 +224,7 @@ class SqlBudgets:
                 if granted:
                     await _add(connection, more)
                     rows = [
-                        {"id": ask.id, "at": now, "nano": ask.nano, "slots": orjson.dumps(slots).decode()}
-                        for ask, slots in granted
+                        {"id": ask.id, "at": now, "nano": ask.nano, "slots": held} for ask, held in granted
                     ]
                     await connection.execute(insert(reservations), rows)
         except BaseException:
@@ -262,7 +263,7 @@ class SqlBudgets:
 
 
 async def _locked(connection: AsyncConnection, slots: list[Slot]) -> dict[Slot, Balance]:
-    """What stands in the rows of ``slots`` (sorted), which nobody else can change until the transaction ends."""
+    """What stands in the rows of ``slots`` (sorted), which nobody else changes until the transaction ends."""
     on_postgres = connection.dialect.name == "postgresql"
     new = postgresql.insert(budget_periods) if on_postgres else sqlite.insert(budget_periods)
     await connection.execute(new.on_conflict_do_nothing(), [slot._asdict() for slot in slots])
