@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -11,15 +12,21 @@ from middleware._reject import dialect_of, sse_error
 from middleware._state import ANSWERED, COMPLETION, FAILED, REQUEST_ID, Completion
 from providers.base import ChatReply, RawReply
 from providers.errors import ProviderError
-from providers.types import MAX_MODEL_NAME, Usage
+from providers.types import MAX_MODEL_NAME, Exchange, Usage
 
 from .errors import one_line, rejection_of, without_secrets
+from .ledger.book import LEDGER, Ledger
 
 REPLY = "gateway.reply"
+EXCHANGE = "gateway.exchange"
+#: Tokens of one class; what a broken upstream reports beyond them fits into no table.
+_MOST_TOKENS = 10**12
 
 
 class SettleMiddleware:
-    """Closes the reply that a handler left in ``state["gateway.reply"]`` and copies its usage.
+    """Closes the reply that a handler left in ``state["gateway.reply"]``, copies its usage and prices it.
+
+    ``ledger``: told before each call of an upstream, and asked for the price; None: nobody is.
 
     A stream whose upstream breaks off ends with an error event in the caller's dialect, and with no
     ``[DONE]`` behind it. That is done here and not in a generator around the reply's own, which would
@@ -29,8 +36,9 @@ class SettleMiddleware:
     is collected; closing the reply here stops the upstream in the same instant instead.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, ledger: Ledger | None = None) -> None:
         self.app = app
+        self._ledger = ledger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,6 +46,8 @@ class SettleMiddleware:
             return
         state = scope["state"]
         state[ANSWERED] = partial(_is_answered, state)
+        if self._ledger is not None:
+            state[LEDGER] = self._ledger
         try:
             await self.app(scope, receive, send)
         except ProviderError as error:
@@ -59,8 +69,10 @@ class SettleMiddleware:
         finally:
             del state[ANSWERED]  # it knows the state: the two would wait for the garbage collector
             reply: ChatReply | RawReply | None = state.pop(REPLY, None)
+            record(state.get(COMPLETION), reply, state.pop(EXCHANGE, None))
+            if self._ledger is not None:
+                self._ledger.price(state)
             if reply is not None:
-                record(state.get(COMPLETION), reply)
                 await reply.aclose()
 
 
@@ -73,29 +85,50 @@ def note_error(state: dict[str, Any], error: ProviderError) -> None:
     """Tell telemetry which upstream failed where; refusals of the caller's own request are not failures."""
     if error.status >= 500 or error.upstream_status is not None:
         completion = state.setdefault(COMPLETION, Completion())
-        completion.upstream_error = (error.stage, without_secrets(error.code))
+        completion.upstream_error = (error.stage, one_line(without_secrets(error.code)))
         completion.provider = completion.provider or error.provider
 
 
-def record(completion: Completion | None, reply: ChatReply | RawReply) -> None:
-    """Copy what the provider reported into the record that telemetry reads."""
+def record(
+    completion: Completion | None, reply: ChatReply | RawReply | None, exchange: Exchange | None
+) -> None:
+    """Copy what the provider reported into the record that telemetry reads; of a call that came to no reply,
+    what became of its ``exchange``."""
     if completion is None:
         return
-    completion.model = presentable(reply.model)
-    completion.first_token_at = reply.first_token_at
-    record_usage(completion, reply.usage)
+    if exchange is not None:
+        completion.attempts = exchange.attempts or 1
+        if exchange.upstream_request_id:
+            completion.upstream_request_id = presentable(exchange.upstream_request_id)
+        if reply is None:
+            _record_usage(completion, exchange.usage)
+    if reply is not None:
+        completion.model = presentable(reply.model)
+        completion.first_token_at = reply.first_token_at
+        if reply.upstream_request_id:
+            completion.upstream_request_id = presentable(reply.upstream_request_id)
+        _record_usage(completion, reply.usage)
 
 
 def presentable(model: str) -> str:
-    """An upstream's own name of its model as a header, a log and a metric can carry it."""
+    """An upstream's own name, of its model or of a request, as a header, a log and a table can carry it."""
     return one_line(model[:MAX_MODEL_NAME])
 
 
-def record_usage(completion: Completion, usage: Usage) -> None:
-    """The same for the tokens alone, of an answer that comes in one piece."""
+def _record_usage(completion: Completion, usage: Usage) -> None:
+    if usage.prompt_tokens + usage.output_tokens > _MOST_TOKENS:
+        usage = _bounded(usage)
     completion.input_tokens = usage.input_tokens
     completion.output_tokens = usage.output_tokens
     completion.cache_read_tokens = usage.cache_read_tokens
     completion.cache_write_5m_tokens = usage.cache_write_5m_tokens
     completion.cache_write_1h_tokens = usage.cache_write_1h_tokens
-    completion.reasoning_tokens = usage.reasoning_tokens
+    completion.reasoning_tokens = min(usage.reasoning_tokens, completion.output_tokens)
+    completion.estimated = usage.estimated
+
+
+def _bounded(usage: Usage) -> Usage:
+    counts = {
+        f.name: min(getattr(usage, f.name), _MOST_TOKENS) for f in fields(usage) if f.name.endswith("_tokens")
+    }
+    return replace(usage, **counts)

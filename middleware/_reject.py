@@ -21,7 +21,7 @@ import orjson
 
 from ._asgi import ASGIApp, Header, Receive, Scope, Send
 from ._paths import canonical
-from ._state import REQUEST_ID
+from ._state import REFUSED, REQUEST_ID
 
 Dialect = Literal["openai", "anthropic", "responses"]
 
@@ -164,8 +164,9 @@ def reject_json(rejection: Rejection) -> ASGIApp:
     """An ASGI app that answers ``rejection`` as JSON in the dialect of the path."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = (scope.get("state") or {}).get(REQUEST_ID)
-        body = orjson.dumps(envelope(rejection, dialect_of(scope), request_id))
+        state = scope.get("state") or {}
+        state[REFUSED] = ("gateway", rejection.code or rejection.type)
+        body = orjson.dumps(envelope(rejection, dialect_of(scope), state.get(REQUEST_ID)))
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),

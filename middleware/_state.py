@@ -15,6 +15,7 @@ middleware works when the others are not installed.
 | ``gateway.reservation`` | :class:`Reservation` | budget | application: settles it with the usage row |
 | ``gateway.failed`` | :data:`Failed` | whoever knows how a stream ends that is broken off | disconnect |
 | ``gateway.aborted`` | ``_watch.Aborted`` | disconnect | telemetry |
+| ``gateway.refused`` | ``(stage, code)`` of the refusal | ``_reject.reject_json``, application | telemetry |
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ ANSWERED = "gateway.answered"
 FAILED = "gateway.failed"
 ABORTED = "gateway.aborted"
 RESERVATION = "gateway.reservation"
+REFUSED = "gateway.refused"
 
 
 #: ``(code, message)`` → the event that ends a stream; ``b""`` where it is the usual one of the dialect.

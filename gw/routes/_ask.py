@@ -13,10 +13,12 @@ from middleware._session import session_of
 from middleware._state import BODY, COMPLETION, DEFAULTED, PRINCIPAL, Completion, Principal
 from providers.base import ChatReply, Provider, SpeaksMessages
 from providers.errors import BadRequest
-from providers.types import ChatCall, NewWriter
+from providers.types import MAX_MODEL_NAME, ChatCall, Exchange, NewWriter
 
 from ..dispatch import Target
-from ..settle import REPLY, presentable
+from ..errors import one_line
+from ..ledger.book import LEDGER, Ledger
+from ..settle import EXCHANGE, REPLY, presentable
 from ._http import SSE_HEADERS, EventStream, Headers, json_response, scope_of, state_of, target_headers
 
 #: Dialects → their names for what bounds an answer, which the limits layer may have filled in.
@@ -63,16 +65,33 @@ def _session(scope: Scope) -> str:
     return session_of(scope, state[BODY].json(), "" if principal is None else principal.key_id)
 
 
+def begin(request: Request, target: Target, exchange: Exchange, *, stream: bool = False) -> Completion:
+    """What is told to everybody above: ``target`` is about to be asked, by a call of ``exchange``. The ledger
+    writes it down first. Raises ``LedgerFull`` when it cannot."""
+    scope = scope_of(request)
+    state = scope["state"]
+    wish = state[BODY].json().get("model")
+    requested = wish if isinstance(wish, str) else target.requested
+    completion = state[COMPLETION] = Completion(target.provider.name, target.model, stream)
+    completion.requested_model = one_line(requested[:MAX_MODEL_NAME])
+    state[EXCHANGE] = exchange
+    ledger: Ledger | None = state.get(LEDGER)
+    if ledger is not None:
+        ledger.asked(scope, completion)
+    return completion
+
+
 async def ask(
     request: Request, target: Target, body: Mapping[str, Any], writer: NewWriter | None = None
 ) -> tuple[ChatReply, list[tuple[bytes, bytes]]]:
     """The beginning of an answer to the chat ``body``, and the headers that say whose it is.
 
-    From here on ``SettleMiddleware`` looks after the reply. Raises ``ProviderError``.
+    From here on ``SettleMiddleware`` looks after the reply. Raises ``ProviderError`` and ``LedgerFull``.
     """
     state = state_of(request)
-    completion = state[COMPLETION] = Completion(target.provider.name, target.model, bool(body.get("stream")))
-    reply = state[REPLY] = await target.provider.chat(call_of(request, target, body, writer))
+    call = call_of(request, target, body, writer)
+    completion = begin(request, target, call.exchange, stream=bool(body.get("stream")))
+    reply = state[REPLY] = await target.provider.chat(call)
     completion.model = presentable(reply.model)
     return reply, target_headers(target, completion.model, state)
 

@@ -12,11 +12,12 @@ from blacksheep import Content, Request, Response, StreamedContent
 from middleware._asgi import Scope
 from middleware._body import Body, BodyError
 from middleware._reject import Rejection, dialect_of, envelope
-from middleware._state import BODY, REQUEST_ID, SAVINGS
+from middleware._state import BODY, REFUSED, REQUEST_ID, SAVINGS
 from providers.errors import NotConfigured, ProviderError
 
 from ..dispatch import Target
 from ..errors import rejection_of
+from ..ledger.book import LedgerFull
 from ..settle import note_error
 
 logger = logging.getLogger("gateway")
@@ -65,6 +66,7 @@ def json_response(payload: Any, headers: Headers = (), status: int = 200) -> Res
 def refuse(request: Request, rejection: Rejection) -> Response:
     """``rejection`` in the envelope of the path that was asked."""
     state = state_of(request)
+    state[REFUSED] = ("gateway", rejection.code or rejection.type)
     body = envelope(rejection, dialect_of(scope_of(request)), state.get(REQUEST_ID))
     return json_response(body, rejection.headers, rejection.status)
 
@@ -78,7 +80,7 @@ def guarded(handler: Handler) -> Handler:
         except ProviderError as error:
             note_error(state_of(request), error)
             return refuse(request, rejection_of(error, dialect_of(scope_of(request))))
-        except BodyError as error:
+        except (BodyError, LedgerFull) as error:
             return refuse(request, error.rejection())
         except Exception:
             logger.exception("unhandled error, request %s", state_of(request).get(REQUEST_ID))

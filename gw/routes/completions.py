@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from blacksheep import Request, Response
 
-from middleware._state import COMPLETION, Completion
 from providers.base import SpeaksCompletions
 from providers.errors import ModelNotFound
 from providers.types import CompletionCall
 
 from ..dispatch import Dispatcher
 from ..settle import REPLY, presentable
-from ._ask import answer, wants_stream
+from ._ask import answer, begin, wants_stream
 from ._http import Handler, dropped_header, guarded, json_object, state_of, target_headers
 from .chat import without_provider
 
@@ -32,8 +31,8 @@ def completions(dispatcher: Dispatcher) -> Handler:
                 param="model",
                 code="unsupported_model",
             )
-        completion = state[COMPLETION] = Completion(provider.name, target.model, stream)
         call = CompletionCall(without_provider(body), target.model, target.requested)
+        completion = begin(request, target, call.exchange, stream=stream)
         reply = state[REPLY] = await provider.complete(call)
         completion.model = presentable(reply.model)
         headers = target_headers(target, completion.model, state)

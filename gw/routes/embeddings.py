@@ -12,13 +12,13 @@ from typing import Any, Literal
 import orjson
 from blacksheep import Content, Request, Response
 
-from middleware._state import COMPLETION, Completion
 from providers.base import SpeaksEmbeddings
 from providers.errors import BadRequest
 from providers.types import Embeddings, EmbeddingsCall, Vector
 
 from ..dispatch import Dispatcher, Target
-from ..settle import presentable, record_usage
+from ..settle import presentable
+from ._ask import begin
 from ._http import Handler, dropped_header, guarded, json_object, state_of, target_headers
 
 #: https://platform.openai.com/docs/api-reference/embeddings/create: "any array must be 2048 dimensions
@@ -56,10 +56,10 @@ def embeddings(dispatcher: Dispatcher) -> Handler:
                 param="model",
                 code="unsupported_model",
             )
-        completion = state[COMPLETION] = Completion(target.provider.name, target.model)
+        completion = begin(request, target, call.exchange)
         found = await target.provider.embed(call)
         completion.model = presentable(found.model)
-        record_usage(completion, found.usage)
+        call.exchange.usage = found.usage
         headers = target_headers(target, completion.model, state)
         dropped = [n for n, v in body.items() if n not in _READ and v is not None and _NAME.fullmatch(n)]
         if not isinstance(provider, str | None):

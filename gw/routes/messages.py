@@ -25,7 +25,7 @@ from providers.types import MessagesCall
 
 from ..dispatch import Dispatcher, Target
 from ..settle import REPLY, presentable
-from ._ask import answer, ask, call_of, passes_messages, wants_stream
+from ._ask import answer, ask, begin, call_of, passes_messages, wants_stream
 from ._http import (
     ESTIMATED,
     SSE_HEADERS,
@@ -40,6 +40,7 @@ from ._http import (
     state_of,
     target_headers,
 )
+from ._repeated import refuse_repeated_model
 
 Endpoint = Literal["messages", "count_tokens"]
 
@@ -99,8 +100,16 @@ async def _pass_on(
     """Claude's own answer. Only ``model`` is changed on the way up, and only when it is an alias or retired;
     and thinking that no Claude has written is left out."""
     state = state_of(request)
-    completion = state[COMPLETION] = Completion(target.provider.name, target.model)
-    reply = state[REPLY] = await provider.messages(_call(request, state[BODY], body, target, endpoint))
+    raw: Body = state[BODY]
+    if not raw.replaced:
+        refuse_repeated_model(raw.raw)
+    call = _call(request, raw, body, target, endpoint)
+    stream = body.get("stream") is True
+    if endpoint == "messages":
+        completion = begin(request, target, call.exchange, stream=stream)
+    else:  # counting is free
+        completion = state[COMPLETION] = Completion(target.provider.name, target.model, stream)
+    reply = state[REPLY] = await provider.messages(call)
     completion.model, completion.stream = presentable(reply.model), reply.stream
     headers = [*target_headers(target, completion.model, state), *reply.headers]
     if reply.upstream_request_id:

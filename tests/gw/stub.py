@@ -13,9 +13,14 @@ from gw.app import layers
 from gw.catalog import Catalog
 from gw.dispatch import Dispatcher, Prefixed
 from gw.drain import Drain
+from gw.ledger.book import Ledger
+from gw.ledger.row import Asked, Row, decode
+from gw.prices import PriceBook
 from gw.routes import mount
 from gw.settings import Settings, load
+from gw.settle import SettleMiddleware
 from middleware.disconnect import InFlight
+from middleware.telemetry import TelemetryMiddleware
 from providers.base import Feature
 from providers.errors import ProviderError
 from providers.types import ChatCall, Embeddings, EmbeddingsCall, ModelInfo, Usage, Vector
@@ -32,6 +37,7 @@ class StubReply:
     finish_reason: str | None = "stop"
     first_token_at: float | None = None
     done = False
+    attempts = 1
 
     def __init__(self, model: str, message: dict[str, Any]) -> None:
         self.model = model
@@ -99,6 +105,26 @@ class EmbeddingProvider(StubProvider):
         return Embeddings(self.vectors, f"{call.model}-as-the-upstream-calls-it", Usage(input_tokens=5))
 
 
+class MemoryJournal:
+    """A journal that keeps its records at hand."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.records: list[Asked | Row] = []
+
+    def write(self, record: bytes) -> bool:
+        self.records.append(decode(record))
+        return True
+
+    @property
+    def asked(self) -> list[Asked]:
+        return [record for record in self.records if isinstance(record, Asked)]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [record for record in self.records if isinstance(record, Row)]
+
+
 class Front:
     """The application as a client sees it."""
 
@@ -126,8 +152,11 @@ async def front(
     ollama: Any = None,
     others: dict[str, Prefixed] | None = None,
     environ: Mapping[str, str] | None = None,
+    journal: MemoryJournal | None = None,
+    prices: PriceBook | None = None,
 ) -> AsyncIterator[Front]:
-    """The stack of ``gw/app.py`` over the given providers. The catalogue is not started."""
+    """The stack of ``gw/app.py`` over the given providers. The catalogue is not started. ``journal``: where
+    the ledger writes, which there is none of otherwise."""
     chosen = settings(**(environ or {}))
     others = others or {}
     dispatcher = Dispatcher(
@@ -151,9 +180,13 @@ async def front(
         metrics=None,
         providers=[provider.name for _, provider in configured],
     )
+    options: dict[Any, dict[str, Any]] = {}
+    if journal is not None:
+        ledger = Ledger(journal, prices or PriceBook(), refuse_when_full=chosen.ledger.refuse_when_full)
+        options = {TelemetryMiddleware: {"record": [ledger.finished]}, SettleMiddleware: {"ledger": ledger}}
     app: Any = routes
     for layer in reversed(layers(chosen, metrics=None, in_flight=in_flight, access_log=False)):
-        app = layer.middleware(app, **layer.options)
+        app = layer.middleware(app, **layer.options, **options.get(layer.middleware, {}))
     await routes.start()  # type: ignore[no-untyped-call]
     try:
         yield Front(app, catalog)

@@ -1,0 +1,353 @@
+"""The worker's side of the ledger: a record before an upstream is asked, and a row when all is over.
+
+Both are written into the worker's journal, so that neither a database nor a system call stands in the way of
+an answer. The cost is computed here, once, while the request is still at hand.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import chain
+from time import time
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from middleware._asgi import Scope
+from middleware._body import Body, BodyError
+from middleware._paths import canonical
+from middleware._reject import Rejection
+from middleware._state import (
+    ABORTED,
+    BODY,
+    COMPLETION,
+    PRINCIPAL,
+    REFUSED,
+    REQUEST_ID,
+    RESERVATION,
+    SAVINGS,
+    Completion,
+    Principal,
+    Reservation,
+    Saving,
+)
+from providers.estimate import BYTES_PER_TOKEN, IMAGE_TOKENS
+
+from ..errors import one_line
+from ..prices import PriceBook, Rates
+from .row import ASKED, ROW
+
+#: Where a request finds the ledger, and what it has of it: ``scope["state"]``.
+LEDGER = "gateway.ledger"
+_ENTRY = "gateway.ledger.entry"
+
+#: Paths (canonical, without ``/v1``) -> what rows call the dialect.
+_DIALECTS = {
+    "/chat/completions": "chat",
+    "/messages": "messages",
+    "/responses": "responses",
+    "/completions": "completions",
+    "/embeddings": "embeddings",
+}
+#: Fields of a request that make a provider charge other prices, with the values that do.
+_VARIANTS = {"speed": frozenset({"fast"}), "service_tier": frozenset({"fast", "flex", "priority"})}
+#: Characters that the columns of the table hold.
+_NAME, _STAGE, _CODE, _ABORTED = 256, 64, 128, 32
+#: Seconds until the journal may have room again.
+_RETRY_AFTER = 5
+#: Bytes; a larger request may be images for the most part, whose bytes say nothing of their tokens.
+_LARGE = 32 * 1024
+_BASE64 = re.compile(rb'"(?:data:[^",;]{0,80};base64,)?[A-Za-z0-9+/]{1024,}+={0,2}"')
+#: More than any model reads; what is reported beyond it would not fit into the table.
+_MOST_TOKENS = 10**12
+
+
+class Journal(Protocol):
+    """Where records go; see ``journal.py``. ``full``: new requests should be refused."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def write(self, record: bytes) -> bool:
+        """Keep ``record``; False: there was no place for it."""
+        ...
+
+
+class LedgerFull(Exception):
+    """The request is not sent on: nobody could write down what it costs."""
+
+    def rejection(self) -> Rejection:
+        """The 503 that says so."""
+        return Rejection(
+            503,
+            "The gateway cannot record requests now: its disk is full, or its database has been away "
+            "for too long. Try again later.",
+            type="api_error",
+            code="ledger_full",
+            headers=((b"retry-after", b"%d" % _RETRY_AFTER),),
+        )
+
+
+class _Entry(NamedTuple):
+    """What is known of a request since its upstream was asked. ``model`` is the upstream's name of it."""
+
+    id: str
+    at: float
+    model: str
+    variant: str
+    rates: Rates | None
+
+
+class Ledger:
+    """Writes rows for requests of known callers that reached a model's endpoint: answered, refused or broken
+    off; not for those that a rate limit has turned away.
+
+    ``refuse_when_full``: no upstream is asked while ``journal`` has no room, and :class:`LedgerFull` is
+    raised instead. Rows are complete without it, too, as long as there is room for them.
+    """
+
+    def __init__(self, journal: Journal, prices: PriceBook, *, refuse_when_full: bool = True) -> None:
+        self.prices = prices
+        self._journal = journal
+        self._refuse = refuse_when_full
+        self._ids = _random_ids()
+
+    def asked(self, scope: Scope, completion: Completion) -> None:
+        """An upstream is about to be asked for ``completion``, the first time for this request or again.
+        Raises :class:`LedgerFull`."""
+        state: dict[str, Any] = scope["state"]
+        principal: Principal | None = state.get(PRINCIPAL)
+        if principal is None or _ENTRY in state:
+            return
+        journal = self._journal
+        if self._refuse and journal.full:
+            raise LedgerFull
+        at = time()
+        body: Body = state[BODY]
+        variant = _variant(body.json())
+        rates = self.prices.rates(completion.provider, completion.model, at, variant=variant)
+        entry = _Entry(self._new_id(at), at, completion.model, variant, rates)
+        prompt = _size(body.raw)
+        reservation: Reservation | None = state.get(RESERVATION)
+        journal.write(
+            _line(
+                (
+                    ASKED,
+                    entry.id,
+                    at,
+                    state[REQUEST_ID],
+                    principal.project,
+                    principal.key_id,
+                    _dialect(scope["path"]),
+                    completion.requested_model,
+                    completion.model,
+                    completion.provider,
+                    completion.stream,
+                    prompt,
+                    None if rates is None else rates.cost(prompt, 0),
+                    "" if reservation is None else reservation.id,
+                )
+            )
+        )
+        state[_ENTRY] = entry
+
+    def price(self, state: dict[str, Any]) -> None:
+        """Put into the request's completion what it has cost, and saved, now that its usage is known."""
+        completion: Completion | None = state.get(COMPLETION)
+        entry: _Entry | None = state.get(_ENTRY)
+        if completion is None or entry is None or completion.cost_nano is not None:
+            return
+        rates = entry.rates
+        if completion.model != entry.model:
+            rates = self.prices.rates(
+                completion.provider, completion.model, entry.at, asked=entry.model, variant=entry.variant
+            )
+        prompt = (
+            completion.input_tokens,
+            completion.cache_read_tokens,
+            completion.cache_write_5m_tokens,
+            completion.cache_write_1h_tokens,
+        )
+        if not completion.output_tokens and not any(prompt):
+            completion.cost_nano = 0  # an upstream that has read and written nothing charges nothing
+            return
+        if rates is None:
+            completion.unpriced = True
+            return
+        completion.cost_nano = rates.cost(
+            prompt[0],
+            completion.output_tokens,
+            prompt[1],
+            prompt[2],
+            prompt[3],
+            completion.reasoning_tokens,
+        )
+        for saving in _savings(state):
+            layers = completion.saved_nano
+            layers[saving.layer] = layers.get(saving.layer, 0) + rates.saved(saving.tokens, *prompt)
+
+    def finished(
+        self,
+        scope: Scope,
+        state: dict[str, Any],
+        at: float,
+        status: int,
+        seconds: float,
+        ttft_seconds: float | None,
+    ) -> None:
+        """Write the row of a request that is over; see :class:`middleware.telemetry.Record`."""
+        entry: _Entry | None = state.pop(_ENTRY, None)
+        principal: Principal | None = state.get(PRINCIPAL)
+        if principal is None:
+            return
+        completion: Completion | None = state.get(COMPLETION)
+        if entry is None:
+            # 429: a limit of the gateway's own, since no upstream was asked.
+            if status == 429 or scope["method"] != "POST" or not _dialect(scope["path"]):
+                return
+            if self._journal.full:
+                return
+            completion = completion or Completion()
+            completion.attempts = 0
+            completion.cost_nano = completion.cost_nano or 0
+            if not completion.requested_model:
+                completion.requested_model, completion.stream = _wish(state)
+        assert completion is not None  # whoever asks an upstream makes one
+        record = self._row(entry, principal, completion, scope, state, at, status, seconds, ttft_seconds)
+        self._journal.write(_line(record))
+
+    def _row(
+        self,
+        entry: _Entry | None,
+        principal: Principal,
+        completion: Completion,
+        scope: Scope,
+        state: dict[str, Any],
+        at: float,
+        status: int,
+        seconds: float,
+        ttft_seconds: float | None,
+    ) -> tuple[Any, ...]:
+        """The fields of :class:`gw.ledger.row.Row`, in order, behind the mark of their kind."""
+        cost, saved = completion.cost_nano, completion.saved_nano
+        failed = completion.upstream_error or state.get(REFUSED)
+        reservation: Reservation | None = state.get(RESERVATION)
+        return (
+            ROW,
+            self._new_id(at) if entry is None else entry.id,
+            at,
+            state[REQUEST_ID],
+            principal.project,
+            principal.key_id,
+            _dialect(scope["path"]),
+            completion.requested_model,
+            completion.model,
+            completion.provider,
+            status,
+            completion.stream,
+            None if ttft_seconds is None else int(ttft_seconds * 1e6) / 1000,
+            int(seconds * 1e6) / 1000,
+            completion.input_tokens,
+            completion.output_tokens,
+            completion.cache_read_tokens,
+            completion.cache_write_5m_tokens,
+            completion.cache_write_1h_tokens,
+            completion.reasoning_tokens,
+            cost,
+            cost if cost is None or not saved else cost + sum(saved.values()),
+            completion.cache_hit,
+            completion.route,
+            completion.route_reason,
+            completion.attempts,
+            state.get(ABORTED, "")[:_ABORTED],
+            ",".join(sorted(completion.estimated)) if completion.estimated else "",
+            "" if failed is None else failed[0][:_STAGE],
+            "" if failed is None else failed[1][:_CODE],
+            completion.upstream_request_id[:_NAME],
+            "" if reservation is None else reservation.id,
+            _saved(completion, state) if saved or SAVINGS in state else (),
+        )
+
+    def _new_id(self, at: float) -> str:
+        """Unlike any other, and not to be guessed. The time comes first, so that the index of the table grows
+        at its end."""
+        return f"{int(at):08x}{next(self._ids)}"
+
+
+def _random_ids() -> Iterator[str]:
+    """24 random hexadecimal digits (96 bits), for ever; fetched when the first is asked for, since processes
+    that were forked before that must not share them."""
+    return chain.from_iterable(iter(_batch_of_ids, None))
+
+
+def _batch_of_ids() -> list[str]:
+    digits = os.urandom(12 * 256).hex()  # one system call for many
+    return [digits[at : at + 24] for at in range(0, len(digits), 24)]
+
+
+@lru_cache(maxsize=256)
+def _dialect(path: str) -> str:
+    """What rows call the dialect of ``path``; "" where no model answers."""
+    path = canonical(path)
+    return "simple" if path == "/chat" else _DIALECTS.get(path.removeprefix("/v1"), "")
+
+
+def _variant(body: dict[str, Any]) -> str:
+    for name, values in _VARIANTS.items():
+        if (value := body.get(name)) is not None and isinstance(value, str) and value in values:
+            return f"{name}={value}"
+    return ""
+
+
+def _size(request: bytes) -> int:
+    """About how many tokens ``request`` is."""
+    size = len(request)
+    if size < _LARGE:
+        return int(size / BYTES_PER_TOKEN) + 1
+    embedded = [match.end() - match.start() for match in _BASE64.finditer(request)]
+    return int((size - sum(embedded)) / BYTES_PER_TOKEN) + 1 + len(embedded) * IMAGE_TOKENS
+
+
+def _wish(state: dict[str, Any]) -> tuple[str, bool]:
+    """The model that a refused request names, and whether it asks for a stream; as far as it can be read."""
+    body: Body | None = state.get(BODY)
+    try:
+        value = None if body is None else body.json()
+    except BodyError:
+        value = None
+    if not isinstance(value, dict):
+        return "", False
+    model = value.get("model")
+    return (one_line(model[:_NAME]) if isinstance(model, str) else ""), value.get("stream") is True
+
+
+def _savings(state: dict[str, Any]) -> list[Saving]:
+    return state.get(SAVINGS) or []
+
+
+def _saved(completion: Completion, state: dict[str, Any]) -> list[tuple[str, int, int | None]]:
+    """``(layer, tokens, nano-dollars)`` of each layer. A request that read nothing has saved nothing."""
+    nano = completion.saved_nano
+    tokens = dict.fromkeys(nano, 0)
+    if completion.unpriced or nano:
+        for saving in _savings(state):
+            tokens[saving.layer] = tokens.get(saving.layer, 0) + saving.tokens
+    return [(layer, count, nano.get(layer)) for layer, count in tokens.items()]
+
+
+def _line(record: tuple[Any, ...]) -> bytes:
+    try:
+        return orjson.dumps(record)
+    except TypeError:
+        return orjson.dumps(_storable(record))  # a lone surrogate, or a number of more than 64 bits
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return one_line(value)
+    if type(value) is int:
+        return max(-_MOST_TOKENS, min(value, _MOST_TOKENS))
+    return [_storable(item) for item in value] if isinstance(value, list | tuple) else value
