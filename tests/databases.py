@@ -1,4 +1,4 @@
-"""Real databases for tests: the fixtures ``database`` and ``engine`` run each test on SQLite and on PostgreSQL.
+"""Real databases for tests: ``database`` and ``engine`` run each test on SQLite and on PostgreSQL.
 
 ``database`` is a ``gw.settings.Ledger``, for tests that start processes; ``engine`` is open already, for
 tests of coroutines. Both are empty and at the newest schema, and nobody else's. For one kind alone::

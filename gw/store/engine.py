@@ -83,15 +83,16 @@ def opened(engine: AsyncEngine) -> Opened:
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction that only reads, and so waits for no writer. One statement of it may take as long as
-    ``engine`` allows: then it is stopped, in the database too, and ``TimeoutError`` raised."""
+    """A transaction that only reads one state of the database, and so waits for no writer. One statement of
+    it may take as long as ``engine`` allows: then it is stopped, in the database too, and ``TimeoutError``
+    raised."""
     async with engine.connect() as plain:
-        connection = await plain.execution_options(**{_READS: True, "postgresql_readonly": True})
         if engine.dialect.name == "sqlite":
+            connection = await plain.execution_options(**{_READS: True})
             async with _stopped_after(connection, opened(engine).seconds):
                 yield connection
         else:
-            yield connection
+            yield await plain.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def is_away(error: BaseException) -> bool:
