@@ -46,15 +46,25 @@ class ChatReply(Protocol):
 
     Exactly one of :meth:`sse` and :meth:`completion` is consumed: the one that the request's ``stream``
     asked for. ``usage``, ``finish_reason`` and
-    ``first_token_at`` fill in while it passes and are valid even when the answer breaks off.
+    ``first_token_at`` fill in while it passes and are valid even when the answer breaks off: what nobody
+    has told of its usage is then estimated (:mod:`providers.spent`).
     """
 
     #: The upstream's own name of the model that answers.
     model: str
-    usage: Usage
     #: Request parameters that were left out because this model refuses them, in request order.
     dropped: tuple[str, ...]
     upstream_request_id: str | None
+
+    @property
+    def usage(self) -> Usage:
+        """What was used so far."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """Times that the upstream was asked for this answer."""
+        ...
 
     @property
     def finish_reason(self) -> str | None: ...
@@ -120,13 +130,22 @@ class Provider(Protocol):
 class RawReply(Protocol):
     """An answer passed through in the upstream's own dialect. ``usage`` fills in while it passes."""
 
-    usage: Usage
     upstream_request_id: str | None
     #: True for an event stream; otherwise the whole body is one piece.
     stream: bool
     content_type: bytes
     #: The upstream's response headers that are the caller's business (rate limits and the like).
     headers: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def usage(self) -> Usage:
+        """As :attr:`ChatReply.usage`."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """As :attr:`ChatReply.attempts`."""
+        ...
 
     @property
     def model(self) -> str:

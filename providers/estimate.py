@@ -59,14 +59,15 @@ class TokenRatios:
             _make_room(self._ratios)
             self._ratios[model] = known + _WEIGHT * (ratio - known)
 
-    def asked(self, model: str, request: bytes, usage: Usage) -> None:
-        """``request`` was sent; ``usage`` will tell what it was counted as, once it is answered. It is looked
-        at when an estimate is wanted."""
-        if _BASE64 not in request:
-            if model not in self._waiting:
-                _make_room(self._waiting)
-                self._waiting[model] = deque(maxlen=_MAX_WAITING)
-            self._waiting[model].append((len(request), usage))
+    def asked(self, model: str, size: int, usage: Usage, *, images: int = 0) -> None:
+        """A request of ``size`` bytes was sent; ``usage`` will tell what it was counted as, once it is
+        answered. It is looked at when an estimate is wanted. One with ``images`` teaches nothing."""
+        if images:
+            return
+        if model not in self._waiting:
+            _make_room(self._waiting)
+            self._waiting[model] = deque(maxlen=_MAX_WAITING)
+        self._waiting[model].append((size, usage))
 
     def _settle(self, model: str) -> None:
         waiting = self._waiting[model]

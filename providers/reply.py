@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any, Protocol, Unpack
 
 from .errors import ProviderError
+from .spent import so_far
 from .translate.answer import AnswerOptions
 from .translate.chat_anthropic import ReplyShape
-from .types import ChatCall, Usage
+from .types import ChatCall, Exchange, Usage
 
 #: How long to wait for the end of the HTTP body behind the last event, so that the connection can be
 #: used again. It follows at once or not at all.
@@ -63,6 +64,10 @@ class Translator(Protocol):
         """See :meth:`~providers.types.Writer.failed`."""
         ...
 
+    def said(self) -> tuple[int, int]:
+        """About how many pieces of words have come so far, and how many bytes these are."""
+        ...
+
     def end(self) -> bytes:
         """The upstream has closed. Unless ``done``, that is a failure; what is returned is an end that a
         client waits for and the upstream forgot, ``b""`` as a rule."""
@@ -86,10 +91,12 @@ class NewTranslator(Protocol):
 class StreamedReply:
     """An answer that arrives as a stream. Call :meth:`start` first; it waits until the answer has begun.
 
-    ``model`` is the upstream's id of the model that was asked.
+    ``model`` is the upstream's id of the model that was asked. ``reported`` is what the upstream has told of
+    its usage so far.
     """
 
     __slots__ = (
+        "_exchange",
         "_head",
         "_ready",
         "_source",
@@ -97,8 +104,8 @@ class StreamedReply:
         "dropped",
         "model",
         "provider",
+        "reported",
         "upstream_request_id",
-        "usage",
     )
 
     def __init__(
@@ -108,18 +115,31 @@ class StreamedReply:
         *,
         model: str,
         provider: str,
+        exchange: Exchange,
         dropped: tuple[str, ...] = (),
         upstream_request_id: str | None = None,
     ) -> None:
+        exchange.upstream_request_id = upstream_request_id
+        self._exchange = exchange
         self._source = source
         self._translator = translator
         self.model = model
         self.provider = provider
         self.dropped = dropped
         self.upstream_request_id = upstream_request_id
-        self.usage = translator.usage
+        self.reported = translator.usage
         self._head: list[bytes] = []  # what start() has read
         self._ready: list[bytes] = []  # what it has translated
+
+    @property
+    def usage(self) -> Usage:
+        """See :class:`~providers.base.ChatReply`."""
+        return so_far(self.reported, self._exchange.prompt, self._translator.said)
+
+    @property
+    def attempts(self) -> int:
+        """See :class:`~providers.base.ChatReply`."""
+        return self._exchange.attempts
 
     @property
     def finish_reason(self) -> str | None:
@@ -144,8 +164,12 @@ class StreamedReply:
                 self._sign(translator.failure)
                 raise translator.failure
         except BaseException:
+            if translator.started or self.reported.input_told:
+                self._exchange.usage = self.usage
             await self.aclose()
             raise
+        if self.reported.input_told:
+            self._exchange.prompt = None  # it may keep the whole request
         self.model = translator.upstream_model or self.model
 
     async def sse(self) -> AsyncIterator[bytes]:
@@ -250,6 +274,7 @@ class TranslatedReply(StreamedReply):
             self._translate(call.body.get("stream") is True),
             model=call.model,
             provider=provider,
+            exchange=call.exchange,
             dropped=dropped,
             upstream_request_id=upstream_request_id,
         )

@@ -12,7 +12,11 @@ MAX_MODEL_NAME = 256
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens as the provider reported them; classes are disjoint (``input`` excludes cache)."""
+    """Tokens as the provider reported them; classes are disjoint (``input`` excludes cache).
+
+    What nobody has reported (an answer that was left or that broke off, a server that does not count) is
+    estimated, and named: see :mod:`providers.spent`.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -21,6 +25,11 @@ class Usage:
     cache_write_1h_tokens: int = 0
     #: Part of ``output_tokens``.
     reasoning_tokens: int = 0
+    #: Names of the counts that nobody has reported: ``input``, ``output`` or both; empty as a rule.
+    estimated: frozenset[str] = frozenset()
+    #: What the provider has told for good. (Claude begins an answer with its input alone.)
+    input_told: bool = field(default=False, compare=False, repr=False)
+    output_told: bool = field(default=False, compare=False, repr=False)
 
     @property
     def cache_write_tokens(self) -> int:
@@ -143,6 +152,28 @@ class NewWriter(Protocol):
     def __call__(self, *, streaming: bool, include_usage: bool, legacy: bool) -> Writer: ...
 
 
+class Exchange:
+    """What becomes of one call at its upstream; right at any moment, also once the call has raised or was
+    cancelled while it waited. The provider fills it in; an answer has the same by its own attributes.
+
+    ``attempts``: times that an upstream was asked. ``usage``: what a call has used that came to no answer.
+    """
+
+    __slots__ = ("attempts", "prompt", "upstream_request_id", "usage")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.upstream_request_id: str | None = None
+        self.usage = Usage()
+        #: About how many tokens the request is that was sent last; None before anything was sent.
+        self.prompt: Callable[[], int] | None = None
+
+    def sending(self, prompt: Callable[[], int]) -> None:
+        """An upstream is asked, by a request of about ``prompt()`` tokens."""
+        self.attempts += 1
+        self.prompt = prompt
+
+
 def _no_session() -> str:
     return ""
 
@@ -167,6 +198,7 @@ class ChatCall:
     max_tokens_defaulted: bool = False
     writer: NewWriter | None = None
     session: Callable[[], str] = _no_session
+    exchange: Exchange = field(default_factory=Exchange, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -184,6 +216,7 @@ class MessagesCall:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     query: bytes = b""
     endpoint: Literal["messages", "count_tokens"] = "messages"
+    exchange: Exchange = field(default_factory=Exchange, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -197,6 +230,7 @@ class CompletionCall:
     model: str
     requested_model: str
     max_tokens_defaulted: bool = False
+    exchange: Exchange = field(default_factory=Exchange, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -212,6 +246,7 @@ class EmbeddingsCall:
     requested_model: str
     dimensions: int | None = None
     encoding: Literal["float", "base64"] = "float"
+    exchange: Exchange = field(default_factory=Exchange, compare=False)
 
 
 #: One embedding: numbers, or little-endian 32-bit floats in a row (what OpenAI's base64 form holds).
@@ -225,3 +260,5 @@ class Embeddings:
     vectors: list[Vector]
     model: str
     usage: Usage
+    attempts: int = 1
+    upstream_request_id: str | None = None

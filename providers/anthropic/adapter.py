@@ -16,11 +16,12 @@ import orjson
 
 from ..errors import ProtocolError, ProviderError, wrong_content_type
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
+from ..spent import Asking, prompt_tokens
 from ..thinking.ledger import ThinkingLedger
 from ..thinking.stores import ThinkingStore
 from ..translate.anthropic_errors import MAX_BODY, from_response
 from ..translate.chat_anthropic import API_VERSION, AnthropicRequest, Options, to_anthropic
-from ..types import ChatCall, MessagesCall, ModelInfo
+from ..types import ChatCall, Exchange, MessagesCall, ModelInfo
 from .headers import downward, upward
 from .models import FEATURES, PROVIDER, ModelTable, parse_models, snapshot
 from .passthrough import MessagesReply
@@ -86,16 +87,18 @@ class AnthropicProvider:
             max_tokens_defaulted=call.max_tokens_defaulted,
             options=self._options,
         )
-        call, request, response = await self._ledger.ask(call, info, translate, self._post)
-        request_id = response.header(b"request-id")
-        reply = AnthropicReply(
-            response,
-            request,
-            call=call,
-            provider=self.name,
-            upstream_request_id=request_id.decode("latin-1") if request_id else None,
-        )
-        await reply.start()
+        send = partial(self._post, call.exchange)
+        with Asking(call.exchange):
+            call, request, response = await self._ledger.ask(call, info, translate, send)
+            request_id = response.header(b"request-id")
+            reply = AnthropicReply(
+                response,
+                request,
+                call=call,
+                provider=self.name,
+                upstream_request_id=request_id.decode("latin-1") if request_id else None,
+            )
+            await reply.start()
         return reply
 
     async def messages(self, call: MessagesCall) -> MessagesReply:
@@ -108,14 +111,18 @@ class AnthropicProvider:
         url = self._messages_url if call.endpoint == "messages" else self._count_url
         if call.query:
             url = f"{url}?{call.query.decode('latin-1')}"
-        response = await self._request("POST", url, headers, call.body)
-        try:
-            await self._check_status(response)
-        except BaseException:
-            await response.aclose()
-            raise
-        reply = MessagesReply(response, provider=self.name, model=call.model, endpoint=call.endpoint)
-        await reply.start()
+        exchange = call.exchange
+        exchange.sending(partial(prompt_tokens, call.body))
+        with Asking(exchange):
+            response = await self._request("POST", url, headers, call.body)
+            exchange.attempts += response.attempts - 1
+            try:
+                await self._check_status(response)
+            except BaseException:
+                await response.aclose()
+                raise
+            reply = MessagesReply(response, call, provider=self.name)
+            await reply.start()
         return reply
 
     async def models(self) -> list[ModelInfo]:
@@ -143,9 +150,12 @@ class AnthropicProvider:
     async def aclose(self) -> None:
         """Nothing runs in the background."""
 
-    async def _post(self, request: AnthropicRequest) -> HttpResponse:
+    async def _post(self, exchange: Exchange, request: AnthropicRequest) -> HttpResponse:
         """The stream that answers ``request``. Raises ``ProviderError``."""
-        response = await self._request("POST", self._messages_url, self._post_headers, request.encode())
+        body = request.encode()
+        exchange.sending(partial(prompt_tokens, body))
+        response = await self._request("POST", self._messages_url, self._post_headers, body)
+        exchange.attempts += response.attempts - 1
         if response.status != 200 or response.header(b"content-type") not in _EVENT_STREAMS:
             try:
                 await self._check(response, b"text/event-stream")

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import orjson
 
 from ..errors import ProtocolError, ProviderError, wrong_content_type
 from ..http.types import Header
 from ..reply import DRAIN_SECONDS, ByteSource
+from ..spent import so_far
 from ..translate.anthropic_errors import from_event
+from ..types import MessagesCall, Usage
 from .headers import downward
 from .tap import Tap
 
@@ -43,22 +45,33 @@ class MessagesReply:
     def __init__(
         self,
         response: Answer,
+        call: MessagesCall,
         *,
         provider: str,
-        model: str,
-        endpoint: Literal["messages", "count_tokens"] = "messages",
     ) -> None:
         request_id = response.header(b"request-id")
         self.upstream_request_id = request_id.decode("latin-1") if request_id else None
         self.headers: tuple[Header, ...] = downward(response.headers)
         self.content_type = response.header(b"content-type") or b""
         self.stream = self.content_type.lower().startswith(_STREAM)
-        self._tap = Tap(model)
-        self.usage = self._tap.usage
+        self._tap = Tap(call.model)
+        self._exchange = call.exchange
+        self._exchange.upstream_request_id = self.upstream_request_id
         self._response = response
         self._provider = provider
-        self._endpoint = endpoint
+        self._endpoint = call.endpoint
         self._first = b""
+
+    @property
+    def usage(self) -> Usage:
+        """See :class:`~providers.base.RawReply`. Counting tokens costs none."""
+        tap = self._tap
+        return so_far(tap.usage, self._exchange.prompt, tap.said) if self._endpoint == "messages" else Usage()
+
+    @property
+    def attempts(self) -> int:
+        """See :class:`~providers.base.RawReply`."""
+        return self._exchange.attempts
 
     @property
     def model(self) -> str:
@@ -83,10 +96,14 @@ class MessagesReply:
             else:
                 await self._read_whole()
         except BaseException as error:
+            if self._tap.started or self._tap.usage.input_told:
+                self._exchange.usage = self.usage
             await self.aclose()
             if isinstance(error, ProviderError):
                 error.sign(self._provider, self.upstream_request_id)
             raise
+        if self._tap.usage.input_told:
+            self._exchange.prompt = None  # it keeps the whole request
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The upstream's bytes, one item per read. Raises ``ProviderError`` when they break off."""
@@ -151,7 +168,7 @@ class MessagesReply:
         if message.get("type") == "error":
             raise from_event(message.get("error"), provider=self._provider)
         if self._endpoint == "messages":
-            self._tap.message(message)
+            self._tap.message(message, whole=True)
             self._tap.first_token_at = time.perf_counter()
 
     async def _rest(self) -> bytes:

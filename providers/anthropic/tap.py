@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from ..spent import SAMPLE_BYTES, words_in
 from ..sse import MAX_EVENT_BYTES, Event, SseParser
 from ..translate.usage import merge
 from ..types import Usage
@@ -23,7 +24,20 @@ class Tap:
     by ``message_stop`` or by an ``error``, whose object is then in ``error``.
     """
 
-    __slots__ = ("_held", "_parser", "_size", "ended", "error", "first_token_at", "model", "started", "usage")
+    __slots__ = (
+        "_all",
+        "_held",
+        "_parser",
+        "_room",
+        "_sample",
+        "_size",
+        "ended",
+        "error",
+        "first_token_at",
+        "model",
+        "started",
+        "usage",
+    )
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -36,9 +50,17 @@ class Tap:
         # The beginning of an event whose end has not arrived; None once the parser sees everything.
         self._held: list[bytes] | None = []
         self._size = 0
+        self._all = 0  # bytes since the first content
+        self._sample: list[bytes] = []  # the first of them
+        self._room = SAMPLE_BYTES
 
     def feed(self, data: bytes) -> None:
         """Raises ``ProtocolError`` on an event too large to be one."""
+        if self.first_token_at is not None:
+            self._all += len(data)
+            if self._room > 0:
+                self._room -= len(data)
+                self._sample.append(data)
         if (held := self._held) is not None and (held or not data.endswith(b"\n\n")):
             data = self._whole(held, data)
         # Nearly everything is deltas. What the tap looks for has one of these words in its name, so that
@@ -46,10 +68,12 @@ class Tap:
         if self._held is not None:
             if self.first_token_at is not None and b"message_" not in data and b"error" not in data:
                 return
+            whole = data
             data, runs = _DELTAS.subn(b"", data)
             if runs and self.first_token_at is None:
                 self.first_token_at = time.perf_counter()
                 self.started = True
+                self._begin_sample(whole)
         for event in self._parser.feed(data):
             self._note(event)
 
@@ -76,11 +100,21 @@ class Tap:
             held.append(rest)
         return data
 
-    def message(self, body: dict[str, Any]) -> None:
-        """Note what ``body``, a whole answer or the beginning of a stream, says of itself."""
+    def said(self) -> tuple[int, int]:
+        """See :class:`~providers.reply.Translator`."""
+        return words_in(b"".join(self._sample), self._all)
+
+    def message(self, body: dict[str, Any], *, whole: bool = False) -> None:
+        """Note what ``body``, a ``whole`` answer or the beginning of a stream, says of itself."""
         if isinstance(model := body.get("model"), str):
             self.model = model
-        merge(self.usage, body.get("usage"))
+        merge(self.usage, body.get("usage"), final=whole)
+
+    def _begin_sample(self, data: bytes) -> None:
+        """``data`` has the first content."""
+        self._sample.append(data)
+        self._all = len(data)
+        self._room -= self._all
 
     def _note(self, event: Event) -> None:
         match event.event:
@@ -89,12 +123,13 @@ class Tap:
             case b"content_block_delta":
                 if self.first_token_at is None:
                     self.first_token_at = time.perf_counter()
+                    self._begin_sample(b"event: content_block_delta\ndata: " + event.data + b"\n\n")
             case b"message_start":
                 message = _parsed(event).get("message")
                 if isinstance(message, dict):
                     self.message(message)
             case b"message_delta":
-                merge(self.usage, _parsed(event).get("usage"))
+                merge(self.usage, _parsed(event).get("usage"), final=True)
             case b"message_stop":
                 self.ended = True
             case b"error":

@@ -27,12 +27,13 @@ from ..anthropic.reply import AnthropicReply
 from ..errors import BadRequest
 from ..http import HttpClient, Timeouts
 from ..http.httpx_transport import EngineTransport
+from ..spent import Asking, prompt_tokens
 from ..thinking.ledger import ThinkingLedger
 from ..thinking.stores import ThinkingStore
 from ..translate.anthropic_errors import from_response
 from ..translate.chat_anthropic import AnthropicRequest, Options, to_anthropic
 from ..translate.threads import check_unthreaded
-from ..types import ChatCall, MessagesCall, ModelInfo
+from ..types import ChatCall, Exchange, MessagesCall, ModelInfo
 from .source import SdkSource, provider_error
 
 SdkClient = AsyncAnthropicBedrockMantle | AsyncAnthropicVertex
@@ -102,16 +103,18 @@ class ClaudeCloudProvider:
             max_tokens_defaulted=defaulted,
             options=self._options,
         )
-        call, request, source = await self._ledger.ask(call, info, translate, self._send)
-        request_id = source.header(b"request-id")
-        reply = AnthropicReply(
-            source,
-            request,
-            call=call,
-            provider=self.name,
-            upstream_request_id=request_id.decode("latin-1") if request_id else None,
-        )
-        await reply.start()
+        send = partial(self._send, call.exchange)
+        with Asking(call.exchange):
+            call, request, source = await self._ledger.ask(call, info, translate, send)
+            request_id = source.header(b"request-id")
+            reply = AnthropicReply(
+                source,
+                request,
+                call=call,
+                provider=self.name,
+                upstream_request_id=request_id.decode("latin-1") if request_id else None,
+            )
+            await reply.start()
         return reply
 
     async def messages(self, call: MessagesCall) -> MessagesReply:
@@ -130,9 +133,12 @@ class ClaudeCloudProvider:
         path = "/v1/messages" if call.endpoint == "messages" else "/v1/messages/count_tokens"
         if b"beta=true" in call.query.split(b"&"):
             path += "?beta=true"
-        source = await self._post(path, body, headers)
-        reply = MessagesReply(source, provider=self.name, model=call.model, endpoint=call.endpoint)
-        await reply.start()
+        exchange = call.exchange
+        exchange.sending(partial(prompt_tokens, call.body))
+        with Asking(exchange):
+            source = await self._post(exchange, path, body, headers)
+            reply = MessagesReply(source, call, provider=self.name)
+            await reply.start()
         return reply
 
     async def models(self) -> list[ModelInfo]:
@@ -155,11 +161,14 @@ class ClaudeCloudProvider:
             raise BadRequest("The request body must be a JSON object.", provider=self.name)
         return body
 
-    async def _send(self, request: AnthropicRequest) -> SdkSource:
-        request.encode()  # refuses what JSON cannot carry, before the SDK meets it
-        return await self._post("/v1/messages", request.body)
+    async def _send(self, exchange: Exchange, request: AnthropicRequest) -> SdkSource:
+        encoded = request.encode()  # refuses what JSON cannot carry, before the SDK meets it
+        exchange.sending(partial(prompt_tokens, encoded))
+        return await self._post(exchange, "/v1/messages", request.body)
 
-    async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] = {}) -> SdkSource:
+    async def _post(
+        self, exchange: Exchange, path: str, body: Mapping[str, Any], headers: Mapping[str, str] = {}
+    ) -> SdkSource:
         """The SDK's own way of sending, except that it leaves the answer unread."""
         cast_to, stream_cls = httpx2.Response, AsyncStream[Any]
         try:
@@ -176,7 +185,9 @@ class ClaudeCloudProvider:
         except Exception as failure:  # noqa: BLE001 - the SDK's, google-auth's and botocore's trees
             raise provider_error(failure, self.name) from None
         # Asked to "cast" to a response the SDK gives the response itself, which its types do not tell.
-        return SdkSource(cast(httpx2.Response, response), self.name)
+        source = SdkSource(cast(httpx2.Response, response), self.name)
+        exchange.attempts += source.attempts - 1
+        return source
 
     def _info(self, model: str) -> ModelInfo:
         match = _ID.fullmatch(model)

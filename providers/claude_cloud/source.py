@@ -15,6 +15,8 @@ class SdkSource:
 
     def __init__(self, response: httpx2.Response, provider: str) -> None:
         self.headers: Sequence[Header] = [(name.lower(), value) for name, value in response.headers.raw]
+        #: Times that the request was sent; known where it went through the gateway's own engine.
+        self.attempts: int = response.extensions.get("attempts", 1)
         self._response = response
         self._parts = response.aiter_raw()
         self._provider = provider

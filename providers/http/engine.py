@@ -67,9 +67,10 @@ class EngineClient:
         connection = pool.take(now)
         if connection is None:
             connection = await pool.connect(timeouts.connect, total_at)
+        attempts = 1
         while True:
             try:
-                return await connection.send(
+                response = await connection.send(
                     head,
                     body,
                     head_only=method == "HEAD",
@@ -78,7 +79,11 @@ class EngineClient:
                     total_at=total_at,
                 )
             except StaleConnection:  # never raised by a fresh one, hence once
+                attempts += 1
                 connection = await pool.connect(timeouts.connect, total_at, fresh=True)
+            else:
+                response.attempts = attempts
+                return response
 
     async def aclose(self) -> None:
         """Close idle connections at once and refuse new requests; those under way may finish."""

@@ -53,7 +53,7 @@ class EngineTransport(httpx2.AsyncBaseTransport):
             response.status,
             headers=list(response.headers),
             stream=_Stream(response, request),
-            extensions={"http_version": b"HTTP/1.1"},
+            extensions={"http_version": b"HTTP/1.1", "attempts": response.attempts},
         )
 
     async def aclose(self) -> None:

@@ -66,6 +66,7 @@ class EngineResponse:
         "_stage",
         "_total_at",
         "_waiter",
+        "attempts",
         "chunks",
         "complete",
         "connection",
@@ -77,6 +78,7 @@ class EngineResponse:
 
     def __init__(self, connection: Carrier, head_only: bool, idle: float, total_at: float) -> None:
         self.status = 0
+        self.attempts = 1
         self._fields: list[Header] = []
         self.headers: Sequence[Header] = self._fields
         self.chunks: list[bytes] = []

@@ -102,6 +102,8 @@ class StockClient:
 class StockResponse:
     """See :class:`~.types.HttpResponse`; a read returns what httpx2 yields, which may be one chunk."""
 
+    attempts = 1
+
     def __init__(self, response: httpx2.Response, total_at: float) -> None:
         self.status = response.status_code
         self.headers: Sequence[Header] = [(name.lower(), value) for name, value in response.headers.raw]

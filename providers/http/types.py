@@ -27,6 +27,8 @@ class HttpResponse(Protocol):
     status: int
     #: Names in lower case.
     headers: Sequence[Header]
+    #: Times that the request was sent.
+    attempts: int
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of ``name`` (lower case), or None."""

@@ -19,6 +19,7 @@ from ..base import Feature
 from ..errors import ContextTooLong, ProtocolError
 from ..http.types import Header, HttpClient, Timeouts
 from ..reply import NewTranslator, TranslatedReply
+from ..spent import Asking, so_far
 from ..translate import ollama_errors
 from ..translate.chat_ollama import OllamaRequest, to_ollama
 from ..translate.ollama_chat import GenerateTranslator, OllamaTranslator
@@ -55,7 +56,7 @@ class OllamaReply(TranslatedReply):
         await super().aclose()
         on_end, self.on_end = self.on_end, None
         if on_end is not None and self.finish_reason is not None:
-            on_end(self.usage)
+            on_end(self.reported)
 
 
 class OllamaProvider:
@@ -107,7 +108,8 @@ class OllamaProvider:
             max_tokens_defaulted=call.max_tokens_defaulted,
             default_max_tokens=self._default_max_tokens,
         )
-        return await self._fitting("chat", call, request, info)
+        with Asking(call.exchange):
+            return await self._fitting("chat", call, request, info)
 
     async def complete(self, call: CompletionCall) -> OllamaReply:
         """See :class:`~providers.base.SpeaksCompletions`."""
@@ -120,9 +122,10 @@ class OllamaProvider:
             default_max_tokens=self._default_max_tokens,
         )
         writer = partial(TextWriter, echo=read_echo(call.body))
-        asked = ChatCall(call.body, call.model, call.requested_model, writer=writer)
+        asked = ChatCall(call.body, call.model, call.requested_model, writer=writer, exchange=call.exchange)
         try:
-            return await self._fitting("generate", asked, request, info)
+            with Asking(call.exchange):
+                return await self._fitting("generate", asked, request, info)
         except ContextTooLong as error:
             error.param = "prompt"
             raise
@@ -150,16 +153,25 @@ class OllamaProvider:
             }
             if call.dimensions is not None:
                 body["dimensions"] = call.dimensions
-            found = await self._api.post("embed", body, model=call.model, work=True, limit=_MAX_EMBEDDINGS)
+            size = sum(map(len, call.inputs))
+            call.exchange.sending(partial(self._contexts.ratios.estimate, call.model, size))
+            with Asking(call.exchange):
+                found = await self._api.post(
+                    "embed", body, model=call.model, work=True, limit=_MAX_EMBEDDINGS
+                )
         except ContextTooLong as error:
             error.param = "input"
             raise
         self._contexts.loaded(call.model, num_ctx)
         model, count = found.get("model"), found.get("prompt_eval_count")
+        usage = Usage(output_told=True)
+        if isinstance(count, int):
+            usage.input_tokens, usage.input_told = count, True
         return Embeddings(
             self._vectors(found.get("embeddings"), call),
             model if isinstance(model, str) else call.model,
-            Usage(input_tokens=count if isinstance(count, int) else 0),
+            so_far(usage, call.exchange.prompt),
+            call.exchange.attempts,
         )
 
     async def models(self) -> list[ModelInfo]:
@@ -243,7 +255,11 @@ class OllamaProvider:
     async def _answer(
         self, path: str, call: ChatCall, request: OllamaRequest, encoded: bytes, size: int, num_ctx: int
     ) -> OllamaReply:
+        exchange = call.exchange
+        estimate = self._contexts.ratios.estimate
+        exchange.sending(partial(estimate, call.model, size, images=request.images))
         response = await self._api.stream(path, request.complete(encoded, num_ctx), call.model)
+        exchange.attempts += response.attempts - 1
         ray = response.header(b"cf-ray")  # Ollama has no ids of its own
         reply = OllamaReply(
             response,

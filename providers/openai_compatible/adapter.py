@@ -18,6 +18,7 @@ from ..errors import BadRequest, ProviderError, UpstreamFailed, wrong_content_ty
 from ..estimate import TokenRatios, embedded
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
 from ..reply import StreamedReply, TranslatedReply
+from ..spent import Asking
 from ..translate.anthropic_errors import MAX_BODY
 from ..types import ChatCall, CompletionCall, Embeddings, EmbeddingsCall, ModelInfo
 from . import completions, embeddings
@@ -104,25 +105,28 @@ class OpenAICompatibleProvider:
 
     async def chat(self, call: ChatCall) -> StreamedReply | WholeReply:
         """See :class:`~providers.base.Provider`."""
-        return await self._answer(call, self._chat_url, self._manners)
+        with Asking(call.exchange):
+            return await self._answer(call, self._chat_url, self._manners)
 
     async def complete(self, call: CompletionCall) -> StreamedReply | WholeReply:
         """See :class:`~providers.base.SpeaksCompletions`."""
-        asked = ChatCall(call.body, call.model, call.requested_model)
+        asked = ChatCall(call.body, call.model, call.requested_model, exchange=call.exchange)
         try:
-            return await self._answer(asked, self._complete_url, self._completion_manners)
+            with Asking(call.exchange):
+                return await self._answer(asked, self._complete_url, self._completion_manners)
         except ProviderError as error:
             raise completions.explained(error) from error
 
     async def embed(self, call: EmbeddingsCall) -> Embeddings:
         """See :class:`~providers.base.SpeaksEmbeddings`."""
-        try:
-            answer = await self._embed(call, say_encoding=self._say_encoding)
-        except BadRequest as error:
-            if not (self._say_encoding and refuses(error, "encoding_format")):
-                raise
-            answer = await self._embed(call, say_encoding=False)
-            self._say_encoding = False
+        with Asking(call.exchange):
+            try:
+                answer = await self._embed(call, say_encoding=self._say_encoding)
+            except BadRequest as error:
+                if not (self._say_encoding and refuses(error, "encoding_format")):
+                    raise
+                answer = await self._embed(call, say_encoding=False)
+                self._say_encoding = False
         return embeddings.read(answer, call, self._errors)
 
     async def estimate(self, call: ChatCall) -> int:
@@ -200,7 +204,12 @@ class OpenAICompatibleProvider:
         body = build(call, manner, stream=wanted, reasons=reasons)
         headers = self._stream_headers if wanted else self._post_headers
         timeouts = self._timeouts if wanted else self._patient
+        images, embedded_size = embedded(body)
+        size = len(body) - embedded_size
+        exchange = call.exchange
+        exchange.sending(partial(self._ratios.estimate, call.model, size, images=images))
         response = await self._request("POST", url, headers, body, timeouts)
+        exchange.attempts += response.attempts - 1
         dropped = lost(call, manner)
         request_id = request_id_of(response.header)
         source = response if wanted else WholeStream(response, self._errors, request_id)
@@ -230,22 +239,27 @@ class OpenAICompatibleProvider:
                     tap,
                     model=call.model,
                     provider=self.name,
+                    exchange=exchange,
                     dropped=dropped,
                     upstream_request_id=request_id,
                 )
             else:
-                reply = WholeReply(response, self._errors, call.model, dropped, request_id)
+                reply = WholeReply(response, self._errors, call, dropped, request_id)
             await reply.start()
         except BaseException:
             await response.aclose()
             raise
-        self._ratios.asked(call.model, body, reply.usage)
+        self._ratios.asked(call.model, size, reply.reported, images=images)
         return reply
 
     async def _embed(self, call: EmbeddingsCall, *, say_encoding: bool) -> dict[str, object]:
         body = embeddings.build(call, say_encoding=say_encoding)
+        exchange = call.exchange
+        exchange.sending(partial(self._ratios.estimate, call.model, sum(map(len, call.inputs))))
         response = await self._request("POST", self._embed_url, self._post_headers, body)
+        exchange.attempts += response.attempts - 1
         content, request_id = await self._whole(response, MAX_EMBEDDINGS)
+        exchange.upstream_request_id = request_id
         return parsed(content, self._errors, request_id)
 
     async def _request(

@@ -116,8 +116,9 @@ class ChunkTranslator(AnswerTranslator):
 
     def _pass(self, tokens: list[bytes]) -> None:
         """The words of chunks of the run."""
-        passed, whole = readable(tokens)
+        passed, size, whole = readable(tokens)
         if passed:
+            self._heard(len(passed), size)
             if self._of is not None:
                 self._calls.more(self._of, passed)
             elif self._field == "content":
@@ -187,10 +188,12 @@ class ChunkTranslator(AnswerTranslator):
         said, more = content_in(delta.get("content"))
         if thought or more:
             self._leave_run()
+            self._heard(1, len(thought) + len(more))
             self._writer.reasoning([escaped(part) for part in (thought, more) if part])
             plain.append((field, thought, None) if thought and not more else None)
         if said:
             self._leave_run()
+            self._heard(1, len(said))
             self._text([escaped(said)])
             plain.append(("content", said, None) if isinstance(delta["content"], str) else None)
         if isinstance(refusal := delta.get("refusal"), str) and refusal:
@@ -200,6 +203,7 @@ class ChunkTranslator(AnswerTranslator):
         if (pieces := delta.get("tool_calls")) and isinstance(pieces, list):
             self._leave_run()
             found = self._calls.add(pieces)
+            self._heard(1, len(found[2]) if found is not None else 0)
             plain.append((found[1], found[2], found[0]) if found is not None else None)
         elif isinstance(function := delta.get("function_call"), dict):
             self._leave_run()

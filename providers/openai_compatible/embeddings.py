@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from typing import Any
 
+from ..spent import so_far
 from ..translate._check import as_json
 from ..types import Embeddings, EmbeddingsCall, Usage, Vector
 from . import usage as usages
@@ -33,11 +34,14 @@ def read(answer: dict[str, Any], call: EmbeddingsCall, errors: Errors) -> Embedd
         if type(index) is not int or not 0 <= index < len(data) or vectors[index] is not None:
             raise errors.malformed("answered with embeddings whose order is unknown")
         vectors[index] = _vector(entry.get("embedding"), errors)
-    usage = Usage()
+    usage = Usage(output_told=True)
     usages.note(usage, answer.get("usage"))
     model = answer.get("model")
     found = [vector for vector in vectors if vector is not None]
-    return Embeddings(found, model if isinstance(model, str) and model else call.model, usage)
+    name = model if isinstance(model, str) and model else call.model
+    exchange = call.exchange
+    usage = so_far(usage, exchange.prompt)
+    return Embeddings(found, name, usage, exchange.attempts, exchange.upstream_request_id)
 
 
 def _vector(value: object, errors: Errors) -> Vector:

@@ -10,7 +10,8 @@ import orjson
 
 from ..errors import ProviderError
 from ..http.types import HttpResponse
-from ..types import Usage
+from ..spent import so_far, words_in
+from ..types import ChatCall, Usage
 from . import usage as usages
 from .errors import Errors, error_in
 
@@ -25,6 +26,7 @@ class WholeReply:
     __slots__ = (
         "_answer",
         "_errors",
+        "_exchange",
         "_pieces",
         "_response",
         "_size",
@@ -33,15 +35,15 @@ class WholeReply:
         "first_token_at",
         "model",
         "provider",
+        "reported",
         "upstream_request_id",
-        "usage",
     )
 
     def __init__(
         self,
         response: HttpResponse,
         errors: Errors,
-        model: str,
+        call: ChatCall,
         dropped: tuple[str, ...] = (),
         upstream_request_id: str | None = None,
     ) -> None:
@@ -52,11 +54,22 @@ class WholeReply:
         self._answer: dict[str, Any] | None = None
         self.provider = errors.provider
         self.dropped = dropped
-        self.model = model
-        self.upstream_request_id = upstream_request_id
-        self.usage = Usage()
+        self.model = call.model
+        self._exchange = call.exchange
+        self._exchange.upstream_request_id = self.upstream_request_id = upstream_request_id
+        self.reported = Usage()
         self.finish_reason: str | None = None
         self.first_token_at: float | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """See :class:`~providers.base.ChatReply`."""
+        return so_far(self.reported, self._exchange.prompt, self._said)
+
+    @property
+    def attempts(self) -> int:
+        """See :class:`~providers.base.ChatReply`."""
+        return self._exchange.attempts
 
     @property
     def done(self) -> bool:
@@ -65,14 +78,19 @@ class WholeReply:
 
     async def start(self) -> None:
         """Wait for the beginning of the answer; as a rule it is all of it. Raises ``ProviderError``."""
-        while self.first_token_at is None:
-            piece = await self._read()
-            if piece.strip():  # OpenRouter sends blanks while it has nothing to say
-                self.first_token_at = time.perf_counter()
-            elif not piece:
-                break
-        if self._response.ended:
-            self._answer = self._understood()
+        try:
+            while self.first_token_at is None:
+                piece = await self._read()
+                if piece.strip():  # OpenRouter sends blanks while it has nothing to say
+                    self.first_token_at = time.perf_counter()
+                elif not piece:
+                    break
+            if self._response.ended:
+                self._answer = self._understood()
+        except BaseException:
+            if self.first_token_at is not None:
+                self._exchange.usage = self.usage
+            raise
 
     async def completion(self) -> dict[str, Any]:
         """See :class:`~providers.base.ChatReply`."""
@@ -116,7 +134,6 @@ class WholeReply:
     def _understood(self) -> dict[str, Any]:
         """The answer. Raises ``ProviderError`` for a body that is an error after all, or no answer."""
         answer = parsed(b"".join(self._pieces), self._errors, self.upstream_request_id)
-        self._pieces.clear()
         choices = answer.get("choices")
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
             raise self._errors.malformed("answered without choices", request_id=self.upstream_request_id)
@@ -127,8 +144,14 @@ class WholeReply:
             self.model = model
         reason = choices[0].get("finish_reason") if choices else None
         self.finish_reason = reason if isinstance(reason, str) else None
-        usages.note(self.usage, answer.get("usage"))
+        usages.note(self.reported, answer.get("usage"))
+        if self.reported.output_told:
+            self._pieces.clear()
         return answer
+
+    def _said(self) -> tuple[int, int]:
+        """See :class:`~providers.reply.Translator`: it comes in pieces that are no tokens."""
+        return 1, words_in(b"".join(self._pieces), self._size)[1]
 
 
 def parsed(body: bytes, errors: Errors, request_id: str | None = None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from ..errors import ProtocolError, ProviderError
+from ..spent import SAMPLE_BYTES, words_in
 from ..sse import MAX_EVENT_BYTES, SseParser
 from ..types import Usage
 from . import usage as usages
@@ -49,6 +50,7 @@ class ChunkTap:
     """
 
     __slots__ = (
+        "_all",
         "_choices",
         "_errors",
         "_finished",
@@ -58,6 +60,8 @@ class ChunkTap:
         "_moulds",
         "_pieces",
         "_request_id",
+        "_room",
+        "_sample",
         "_size",
         "_sse",
         "_tail",
@@ -89,6 +93,9 @@ class ChunkTap:
         self._sse = SseParser(max_event_bytes=max_event_bytes)
         self._pieces: list[bytes] = []  # of an event whose end has not arrived
         self._size = 0
+        self._all = 0  # bytes of the stream
+        self._sample: list[bytes] = []  # the first of them
+        self._room = SAMPLE_BYTES
         self._tail = b""  # the last bytes of _pieces: an end may be cut in two
         self._finished: set[int] = set()
         self._mould: Mould | None = None
@@ -104,6 +111,10 @@ class ChunkTap:
     def feed(self, data: bytes) -> bytes:
         """The events that ``data`` completes, for the client; ``b""`` for none."""
         size, at = len(data), 0
+        self._all += size
+        if self._room > 0:
+            self._room -= size
+            self._sample.append(data)
         if (mould := self._mould) is None or self._pieces or size > self._limit:
             return self._feed(data)
         # Run along the events that fit the mould: as a rule they are all that has arrived.
@@ -139,6 +150,10 @@ class ChunkTap:
         if self._size > self._limit and self.failure is None:
             self._too_large()
         return data
+
+    def said(self) -> tuple[int, int]:
+        """See :class:`~providers.reply.Translator`."""
+        return words_in(b"".join(self._sample), self._all)
 
     def failed(self, code: str, message: str) -> bytes:
         """The error event of chat completions needs nothing from here."""

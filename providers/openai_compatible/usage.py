@@ -16,6 +16,7 @@ def note(usage: Usage, found: object) -> None:
     """
     if not isinstance(found, dict):
         return
+    usage.input_told = usage.output_told = True
     prompt = _count(found.get("prompt_tokens"))
     details = _object(found.get("prompt_tokens_details"))
     cached = _count(details.get("cached_tokens")) or _count(found.get("prompt_cache_hit_tokens"))

@@ -18,11 +18,12 @@ from ..anthropic.passthrough import MessagesReply
 from ..anthropic.reply import AnthropicReply
 from ..errors import BadRequest
 from ..http.types import Header
+from ..spent import prompt_tokens
 from ..thinking.ledger import ThinkingLedger
 from ..thinking.stores import ThinkingStore
 from ..translate.chat_anthropic import AnthropicRequest, to_anthropic
 from ..translate.threads import check_unthreaded
-from ..types import ChatCall, MessagesCall, ModelInfo
+from ..types import ChatCall, Exchange, MessagesCall, ModelInfo
 from .events import events, sse
 from .models import MODELS
 from .prefix import count_tokens
@@ -51,7 +52,8 @@ class SimulatedProvider:
         translate = partial(
             to_anthropic, call.body, model=call.model, info=info, max_tokens_defaulted=defaulted
         )
-        call, request, plan = await self._ledger.ask(call, info, translate, self._plan)
+        plan_for = partial(self._plan, call.exchange)
+        call, request, plan = await self._ledger.ask(call, info, translate, plan_for)
         streaming = call.body.get("stream") is True
         reply = AnthropicReply(
             _stream(plan, self._pace if streaming else 0),
@@ -63,8 +65,9 @@ class SimulatedProvider:
         await reply.start()
         return reply
 
-    async def _plan(self, request: AnthropicRequest) -> Plan:
-        request.encode()  # refuses what JSON cannot carry, as on the way to a real upstream
+    async def _plan(self, exchange: Exchange, request: AnthropicRequest) -> Plan:
+        encoded = request.encode()  # refuses what JSON cannot carry, as on the way to a real upstream
+        exchange.sending(partial(prompt_tokens, encoded))
         return self._planner.plan(request.body)
 
     async def messages(self, call: MessagesCall) -> MessagesReply:
@@ -83,7 +86,8 @@ class SimulatedProvider:
                 )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BadRequest("The request is not a Messages request.", provider=self.name) from error
-        reply = MessagesReply(response, provider=self.name, model=call.model, endpoint=call.endpoint)
+        call.exchange.sending(partial(prompt_tokens, call.body))
+        reply = MessagesReply(response, call, provider=self.name)
         await reply.start()
         return reply
 
@@ -117,6 +121,7 @@ class _Response:
     """An :class:`~providers.http.types.HttpResponse` without a connection: one piece for each read."""
 
     status = 200
+    attempts = 1
 
     def __init__(self, content_type: bytes, pieces: Sequence[bytes], pace: float, request_id: str) -> None:
         self.headers: Sequence[Header] = (

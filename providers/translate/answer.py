@@ -56,9 +56,11 @@ class AnswerTranslator(ABC):
         "_fence",
         "_model",
         "_parser",
+        "_pieces",
         "_provider",
         "_request_id",
         "_shape",
+        "_size",
         "_writer",
         "done",
         "failure",
@@ -86,6 +88,8 @@ class AnswerTranslator(ABC):
         )
         # How to recognise a read that is one plain token, as they arrive from a model at work.
         self._express: Callable[[bytes], re.Match[bytes] | None] | None = None
+        # Of the words that have come: how many, in bytes.
+        self._pieces = self._size = 0
         self._fence = FenceStripper() if shape.json_object else None
         self.usage = options.get("usage") or Usage()
         self.finish_reason: str | None = None
@@ -104,6 +108,8 @@ class AnswerTranslator(ABC):
             if match is not None and (token := match[1]) and (token.isascii() or is_utf8(token)):
                 if self.first_token_at is None:
                     self.first_token_at = time.perf_counter()
+                self._pieces += 1
+                self._size += len(token)
                 return self._writer.token(token)
         try:
             self._consume(data)
@@ -128,6 +134,10 @@ class AnswerTranslator(ABC):
         except ValueError:
             raise self._malformed("a text that is not valid Unicode") from None
 
+    def said(self) -> tuple[int, int]:
+        """See :class:`~providers.reply.Translator`."""
+        return self._pieces, self._size
+
     def failed(self, code: str, message: str) -> bytes:
         """See :meth:`~providers.types.Writer.failed`."""
         return self._writer.failed(code, message)
@@ -135,6 +145,11 @@ class AnswerTranslator(ABC):
     @abstractmethod
     def _consume(self, data: bytes) -> None:
         """Translate one read. Raises ``ProviderError`` and ``Malformed``."""
+
+    def _heard(self, pieces: int, size: int) -> None:
+        """So many words have come, in ``size`` bytes."""
+        self._pieces += pieces
+        self._size += size
 
     def _content_begins(self) -> None:
         if self.first_token_at is None:

@@ -62,8 +62,9 @@ class ChatTranslator(AnswerTranslator):
         """Pass on the plain deltas that follow each other from ``position``; where they end."""
         tokens, end = plain.read(data, position)
         if tokens:
-            passed, whole = readable(tokens)
+            passed, size, whole = readable(tokens)
             if passed:
+                self._heard(len(passed), size)
                 self._pass(block, passed)
             if not whole:
                 raise Malformed("an event that is not JSON")
@@ -152,6 +153,7 @@ class ChatTranslator(AnswerTranslator):
         block.initial = given if isinstance(given, dict) else {}
         call_id = _event.text(shell, "id")
         self._content_begins()
+        self._heard(1, len(name))
         original = self._shape.tool_names.get(name, name)
         self._writer.call(block.tool, call_id, original, custom=block.unwrap is not None)
         return block
@@ -165,7 +167,9 @@ class ChatTranslator(AnswerTranslator):
                 self._writer.signature(escaped(_event.text(delta, "signature")))
             return  # citations, and everything of an ignored block
         if text := _event.text(delta, expected[1]):
-            self._pass(block, [escaped(text)])
+            token = escaped(text)
+            self._heard(1, len(token))
+            self._pass(block, [token])
 
     def _block_stop(self, body: dict[str, Any]) -> None:
         block = self._block(body)
@@ -191,7 +195,7 @@ class ChatTranslator(AnswerTranslator):
             self._stop_reason = reason
         if isinstance(details := delta.get("stop_details"), dict):
             self._details = details
-        usages.merge(self.usage, body.get("usage"))
+        usages.merge(self.usage, body.get("usage"), final=True)
 
     def _message_stop(self) -> None:
         if not self.started:

@@ -157,21 +157,24 @@ def is_utf8(token: bytes) -> bool:
     return True
 
 
-def readable(tokens: list[bytes]) -> tuple[list[bytes], bool]:
-    """``tokens`` without empty ones, up to the first that is not UTF-8; whether that was all of them."""
-    valid = valid_utf8(tokens)
+def readable(tokens: list[bytes]) -> tuple[list[bytes], int, bool]:
+    """``tokens`` without empty ones, up to the first that is not UTF-8; their bytes; whether that was all of
+    them."""
+    valid, size = valid_utf8(tokens)
     whole = valid == len(tokens)
     passed = tokens if whole else tokens[:valid]
-    return (passed if all(passed) else [token for token in passed if token]), whole
+    return (passed if all(passed) else [token for token in passed if token]), size, whole
 
 
-def valid_utf8(tokens: list[bytes]) -> int:
-    """How many of ``tokens``, from the first, are UTF-8 each for itself."""
+def valid_utf8(tokens: list[bytes]) -> tuple[int, int]:
+    """How many of ``tokens``, from the first, are UTF-8 each for itself; the bytes of these."""
     joined = b'"'.join(tokens)  # a character cannot be completed across a quotation mark
+    size = len(joined) + 1 - len(tokens)
     if joined.isascii():
-        return len(tokens)
+        return len(tokens), size
     try:
         joined.decode()
-        return len(tokens)
+        return len(tokens), size
     except UnicodeDecodeError:
-        return next(count for count, token in enumerate(tokens) if not is_utf8(token))
+        valid = next(count for count, token in enumerate(tokens) if not is_utf8(token))
+        return valid, sum(map(len, tokens[:valid]))

@@ -59,8 +59,9 @@ class OllamaTranslator(AnswerTranslator):
 
     def _pass(self, tokens: list[bytes]) -> None:
         """The texts of plain lines, of which there were others before."""
-        passed, whole = readable(tokens)
+        passed, size, whole = readable(tokens)
         if passed:
+            self._heard(len(passed), size)
             if self._field == "thinking":
                 self._writer.reasoning(passed)
             else:
@@ -97,10 +98,12 @@ class OllamaTranslator(AnswerTranslator):
         # In this order: a model thinks, speaks, calls.
         if thinking := _text_of(message, "thinking"):
             self._begin_content()
+            self._heard(1, len(thinking))
             self._writer.reasoning((escaped(thinking),))
             self._expect("thinking", line)
         if content := _text_of(message, "content"):
             self._begin_content()
+            self._heard(1, len(content))
             self._text([escaped(content)])
             self._expect("content", line)
         calls = message.get("tool_calls")
@@ -133,6 +136,7 @@ class OllamaTranslator(AnswerTranslator):
         except TypeError:  # deeper than it writes, but not than it reads
             raise Malformed("a tool call whose arguments are nested too deeply") from None
         self._begin_content()
+        self._heard(1, len(name) + len(json))
         index = len(self._calls)
         call_id = call.get("id")
         if not isinstance(call_id, str) or not call_id or call_id in self._calls:
@@ -162,6 +166,7 @@ class OllamaTranslator(AnswerTranslator):
         # Counts of zero are left out.
         self.usage.input_tokens = _count(body.get("prompt_eval_count"))
         self.usage.output_tokens = _count(body.get("eval_count"))
+        self.usage.input_told = self.usage.output_told = True
         said = body.get("done_reason")
         reason = FINISH_REASONS.get(said, "stop") if isinstance(said, str) else "stop"
         self._finish("tool_calls" if self._calls else reason)
@@ -183,6 +188,7 @@ class GenerateTranslator(OllamaTranslator):
     def _content(self, body: dict[str, Any], line: bytes) -> None:
         if said := _text_of(body, "response"):
             self._begin_content()
+            self._heard(1, len(said))
             self._text([escaped(said)])
             self._expect("response", line)
 

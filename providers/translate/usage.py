@@ -7,15 +7,17 @@ from typing import Any
 from ..types import Usage
 
 
-def merge(usage: Usage, found: object) -> None:
+def merge(usage: Usage, found: object, *, final: bool = False) -> None:
     """Put the figures of ``found`` over those of ``usage``.
 
     ``message_start`` carries the first figures; those of ``message_delta`` are cumulative, and null
-    where they say nothing new.
+    where they say nothing new. ``final``: nothing is written any more, so that the output is told too.
     """
     if not isinstance(found, dict):
         return
     get = found.get
+    usage.input_told = usage.input_told or get("input_tokens") is not None
+    usage.output_told = usage.output_told or (final and get("output_tokens") is not None)
     usage.input_tokens = _count(get("input_tokens"), usage.input_tokens)
     usage.output_tokens = _count(get("output_tokens"), usage.output_tokens)
     usage.cache_read_tokens = _count(get("cache_read_input_tokens"), usage.cache_read_tokens)

@@ -58,6 +58,8 @@ class Client:
 
 
 class _Response:
+    attempts = 1
+
     def __init__(self, answer: Scripted) -> None:
         self.status = answer.status
         raw = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)

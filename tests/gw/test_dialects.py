@@ -47,6 +47,7 @@ class RawStub:
     upstream_request_id = "req_upstream"
     first_token_at: float | None = None
     done = True
+    attempts = 1
     headers = ((b"anthropic-ratelimit-requests-limit", b"50"),)
 
     def __init__(self, model: str) -> None:

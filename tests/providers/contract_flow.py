@@ -243,6 +243,7 @@ class _Played:
     """A recorded response, one piece for each read."""
 
     status = 200
+    attempts = 1
 
     def __init__(self, headers: Sequence[Header], pieces: list[bytes]) -> None:
         self.headers = headers

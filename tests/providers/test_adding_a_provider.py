@@ -10,9 +10,9 @@ PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text()
 FOLDER = ROOT / "providers" / "claude_cloud"
 
 
-def test_the_example_has_fewer_than_220_lines() -> None:
+def test_the_example_has_fewer_than_230_lines() -> None:
     lines = [line for file in FOLDER.glob("*.py") for line in file.read_text().splitlines()]
-    assert len([line for line in lines if line.strip()]) < 220
+    assert len([line for line in lines if line.strip()]) < 230
 
 
 def test_the_code_shown_is_the_code_that_runs() -> None:

@@ -14,6 +14,8 @@ EVENT_STREAM: tuple[Header, ...] = ((b"content-type", b"text/event-stream"), (b"
 class Scripted:
     """An HTTP response that gives ``reads`` one by one; an exception among them is raised."""
 
+    attempts = 1
+
     def __init__(
         self, *reads: bytes | ProviderError, status: int = 200, headers: Sequence[Header] = EVENT_STREAM
     ) -> None:

@@ -38,7 +38,7 @@ MESSAGE = orjson.dumps(
 
 
 async def started(source: Scripted, **more: Any) -> MessagesReply:
-    reply = MessagesReply(source, provider="anthropic", model="asked", **more)
+    reply = MessagesReply(source, MessagesCall(b"{}", "asked", **more), provider="anthropic")
     await reply.start()
     return reply
 

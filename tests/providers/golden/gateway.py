@@ -35,6 +35,7 @@ class Played:
     """A response whose body comes in the given pieces, one for each read."""
 
     status = 200
+    attempts = 1
 
     def __init__(self, kind: bytes, pieces: Sequence[bytes]) -> None:
         self.headers: Sequence[Header] = ((b"content-type", kind),)
