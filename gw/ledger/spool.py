@@ -15,9 +15,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
+
+from ..settings import Ledger
+from ..store.place import data_dir
 
 ALIVE = "alive"
 SUFFIX = ".journal"
@@ -25,6 +29,11 @@ REJECTED = "rejected"
 STATUS = "status.json"
 LOCK = "recorder.lock"
 _CRC_DIGITS = 8
+
+
+def spool_dir(ledger: Ledger) -> Path:
+    """Where the journals of this machine are. Raises ``DataDirError``."""
+    return data_dir(ledger) / "spool"
 
 
 def framed(record: bytes) -> bytes:
@@ -41,6 +50,17 @@ def unframed(line: bytes) -> bytes | None:
 def boots(spool: Path) -> list[Path]:
     """The folders of all workers, living and dead, oldest first. Raises ``OSError``."""
     return sorted(Path(entry.path) for entry in _listed(spool) if _is_boot(entry))
+
+
+def remove_unborn(spool: Path) -> None:
+    """Remove what is left of workers that were killed while they made their folders. Raises ``OSError``."""
+    for entry in _listed(spool):
+        folder = Path(entry.path)
+        unnamed = entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+        # Nobody needs a minute from making the folder to locking it.
+        if unnamed and entry.stat().st_mtime < time.time() - 60 and not is_alive(folder):
+            (folder / ALIVE).unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def segments(boot: Path) -> list[Path]:

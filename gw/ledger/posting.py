@@ -1,0 +1,142 @@
+"""Posts rows to the ledger: each exactly once, with what it spent, in one transaction.
+
+Whatever is posted a second time changes nothing, so a recorder that was killed, or that does not know whether
+its last transaction was committed, posts it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, String, Table, delete
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..store.schema import budget_periods, requests, reservations, savings
+from ..store.text import clean_text
+from .row import Row, columns
+
+#: Characters that each text may have; None: any number.
+_LENGTHS = {c.name: c.type.length for c in requests.columns if isinstance(c.type, String)}
+_LAYER_LENGTH = 64
+_Slot = tuple[str, str, str]
+
+
+async def post(connection: AsyncConnection, rows: Sequence[Row]) -> int:
+    """Write those of ``rows`` that are new, what they saved and spent, and give their reservations back.
+    Returns how many were new; raises what SQLAlchemy does, and ``ValueError`` for a time that is none."""
+    by_id = {row.id: row for row in reversed(rows)}  # the first of a name is the one that counts
+    new = await _insert(connection, list(by_id.values()))
+    rows = [row for row in by_id.values() if row.id in new]
+    if not rows:
+        return 0
+    saved = [values for row in rows for values in _savings(row)]
+    if saved:
+        await connection.execute(_new(connection, savings), saved)
+    reserved, freed = await _release(
+        connection, reservations.c.id.in_([row.reservation for row in rows if row.reservation])
+    )
+    await _add(connection, _spent(rows, reserved), freed)
+    return len(rows)
+
+
+async def release_older(connection: AsyncConnection, before: datetime, but: set[str]) -> int:
+    """Give back reservations made ``before``, without those in ``but``: nobody will write their rows.
+    Returns how many."""
+    stale = reservations.c.at < before
+    nano, freed = await _release(connection, stale & reservations.c.id.not_in(but) if but else stale)
+    if freed:
+        await _add(connection, {}, freed)
+    return len(nano)
+
+
+async def _insert(connection: AsyncConnection, rows: list[Row]) -> set[str]:
+    """The ids of the rows that were not there before."""
+    insert = _new(connection, requests).on_conflict_do_nothing().returning(requests.c.id)
+    return set((await connection.execute(insert, [_values(row) for row in rows])).scalars())
+
+
+def _values(row: Row) -> dict[str, Any]:
+    values = columns(row)
+    for name, length in _LENGTHS.items():
+        values[name] = clean_text(values[name], length)
+    values["at"] = datetime.fromtimestamp(row.at, UTC)
+    return values
+
+
+def _savings(row: Row) -> Iterable[dict[str, Any]]:
+    layers: dict[str, tuple[int, int | None]] = {}
+    for layer, tokens, nano in row.savings:
+        name = clean_text(layer, _LAYER_LENGTH)
+        more_tokens, more_nano = layers.get(name, (0, 0))
+        layers[name] = (tokens + more_tokens, None if nano is None or more_nano is None else nano + more_nano)
+    for layer, (tokens, nano) in layers.items():
+        yield {
+            "request": row.id,
+            "layer": layer,
+            "at": datetime.fromtimestamp(row.at, UTC),
+            "project": clean_text(row.project, _LENGTHS["project"]),
+            "key_id": clean_text(row.key_id, _LENGTHS["key_id"]),
+            "tokens": tokens,
+            "saved_nano": nano,
+        }
+
+
+async def _release(
+    connection: AsyncConnection, which: ColumnElement[bool]
+) -> tuple[dict[str, int], dict[_Slot, int]]:
+    """Delete reservations. Returns what each had put aside, by its id, and their sums by slot."""
+    c = reservations.c
+    gone = await connection.execute(delete(reservations).where(which).returning(c.id, c.nano, c.slots))
+    nano: dict[str, int] = {}
+    freed: dict[_Slot, int] = {}
+    for reservation, amount, slots in gone:
+        nano[reservation] = amount
+        for account, period, start in orjson.loads(slots):
+            slot = (account, period, start)
+            freed[slot] = freed.get(slot, 0) + amount
+    return nano, freed
+
+
+def _spent(rows: Iterable[Row], reserved: dict[str, int]) -> dict[_Slot, int]:
+    """What the rows cost by account and period. Unknown costs count as much as was put aside for them."""
+    spent: dict[_Slot, int] = {}
+    for row in rows:
+        cost = reserved.get(row.reservation, 0) if row.cost_nano is None else row.cost_nano
+        day = datetime.fromtimestamp(row.at, UTC).date().isoformat()
+        for account in (f"project:{row.project}", f"key:{row.key_id}"):
+            for slot in ((account, "day", day), (account, "month", day[:7])):
+                spent[slot] = spent.get(slot, 0) + cost
+    return spent
+
+
+async def _add(connection: AsyncConnection, spent: dict[_Slot, int], freed: dict[_Slot, int]) -> None:
+    """Add to what was spent, and take from what is put aside, in the order in which everybody locks."""
+    insert = _new(connection, budget_periods)
+    c = budget_periods.c
+    upsert = insert.on_conflict_do_update(
+        index_elements=[c.account, c.period, c.start],
+        set_={
+            "spent_nano": c.spent_nano + insert.excluded.spent_nano,
+            "reserved_nano": c.reserved_nano + insert.excluded.reserved_nano,
+        },
+    )
+    changes = [
+        {
+            "account": slot[0],
+            "period": slot[1],
+            "start": slot[2],
+            "spent_nano": spent.get(slot, 0),
+            "reserved_nano": -freed.get(slot, 0),
+        }
+        for slot in sorted(spent.keys() | freed.keys())
+    ]
+    await connection.execute(upsert, changes)
+
+
+def _new(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Both know what to do about rows that are there already, and say it alike."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
