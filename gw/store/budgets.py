@@ -215,7 +215,7 @@ class SqlBudgets:
                 for ask, budgets in zip(asks, wanted, strict=True):
                     verdict = check(budgets, balances, ask.nano)
                     verdicts.append(verdict)
-                    if verdict is None:
+                    if verdict is None and budgets:
                         granted.append((ask, orjson.dumps([[*slot] for slot in budgets]).decode()))
                         for slot in budgets:
                             spent, reserved = balances[slot]
