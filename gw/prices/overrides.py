@@ -104,6 +104,8 @@ class _Reader:
     def _entry(self, value: object, place: str) -> Override | None:
         before = len(self.problems)
         entry = self._object(value, place, _ENTRY)
+        if entry is None:
+            return None
         provider = self._text(entry.get("provider"), f"{place}.provider", 'a provider\'s name, or "*"')
         model = self._text(entry.get("model"), f"{place}.model", 'a model\'s name, "*" standing for anything')
         begins = self._date(entry.get("from"), f"{place}.from")
@@ -124,6 +126,8 @@ class _Reader:
         for index, item in enumerate(value):
             here = f"{place}[{index}]"
             tier = self._object(item, here, _TIER)
+            if tier is None:
+                continue
             above = tier.get("above_prompt_tokens")
             if not isinstance(above, Decimal) or above != int(above) or not 0 < above <= 10**9:
                 self._wrong(f"{here}.above_prompt_tokens", "must be a whole number of tokens above 0")
@@ -137,6 +141,8 @@ class _Reader:
     def _prices(self, value: object, place: str, above: int) -> Prices | None:
         before = len(self.problems)
         given = self._object(value, place, frozenset(_CLASSES))
+        if given is None:
+            return None
         for name in _NEEDED:
             if name not in given:
                 self._wrong(f"{place}.{name}", "is missing: dollars for a million tokens, 0 where it is free")
@@ -165,10 +171,10 @@ class _Reader:
         self._wrong(place, f"must be {what}")
         return ""
 
-    def _object(self, value: object, place: str, known: frozenset[str]) -> Mapping[str, Any]:
+    def _object(self, value: object, place: str, known: frozenset[str]) -> dict[str, Any] | None:
         if not isinstance(value, dict):
             self._wrong(place, "must be an object" if value is not None else "is missing")
-            return {}
+            return None
         for name in value.keys() - known:
             self._wrong(f"{place}.{name}", f"is not known here; known: {', '.join(sorted(known))}")
         return {name: item for name, item in value.items() if name in known}
