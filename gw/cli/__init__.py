@@ -6,9 +6,11 @@ import argparse
 import io
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from .. import __version__
+from . import arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .doctor import doctor
 
         return doctor(args)
+    if args.command in ("projects", "keys", "usage", "migrate"):
+        command: Callable[[argparse.Namespace], int] = getattr(
+            import_module(f".{args.command}", __name__), args.command
+        )
+        return command(args)
     from .serve import serve
 
     return serve(args)
@@ -38,7 +45,14 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="gw",
         description="An AI gateway: one endpoint for every coding client and every model.",
-        epilog="Try `gw demo` first: it needs no key, no server and no network.",
+        epilog="Try `gw demo` first: it needs no key, no server and no network.\n\n"
+        "Examples:\n"
+        "  gw serve                              run the gateway with the settings of .env\n"
+        "  gw doctor                             what is wrong with them, and what to do\n"
+        "  gw usage                              this month's bill per project\n"
+        "  gw projects create research --monthly-budget 200\n"
+        "  gw keys create research --name ci     a key for it, shown once",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"gw {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -82,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
         "--timeout", type=_seconds, default=10.0, metavar="S", help="seconds for each check (default: 10)"
     )
     doctor.add_argument("--only", metavar="NAMES", default="", help="some checks, as in keys,claude,redis")
+    arguments.add(commands)
     return top
 
 

@@ -1,0 +1,117 @@
+"""What commands on the database share: open it, migrate it, say what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import pwd
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from ..settings import Settings
+from ._start import read_settings
+from .arguments import NONE, option_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from ..projects.directory import Directory
+
+#: Seconds for one statement: nobody's request waits for it.
+SECONDS = 60.0
+OFF = "Projects are off, and GATEWAY_API_KEY is the one key: set ENABLE_MULTI_PROJECT=1 to have them."
+
+
+def with_engine(
+    args: argparse.Namespace,
+    work: Callable[[AsyncEngine, Settings], Awaitable[int]],
+    *,
+    migrated: bool = True,
+) -> int:
+    """The exit code of ``work`` on the database of the settings, which is at this version's tables then."""
+    settings = read_settings(args)
+    if settings is None:
+        return 2
+    from ..store.engine import DataDirError, open_engine
+    from ..store.migrate import MigrationError, migrate
+
+    async def run() -> int:
+        engine = open_engine(settings.ledger, connections=1, seconds=SECONDS)
+        try:
+            if migrated:
+                await migrate(engine)
+            return await work(engine, settings)
+        finally:
+            await engine.dispose()
+
+    try:
+        return asyncio.run(run())
+    except DataDirError as error:
+        return failed(str(error), 2)
+    except MigrationError as error:
+        return failed(str(error))
+    except Exception as error:
+        from ..store.engine import is_away
+
+        if is_away(error):
+            return failed(trouble(error, settings))
+        if settings.ledger.database is not None and type(error) is ValueError:
+            return failed(str(error), 2)  # of the URL
+        raise
+
+
+def with_directory(args: argparse.Namespace, work: Callable[[Directory, Settings], Awaitable[int]]) -> int:
+    """The same on projects and keys."""
+
+    async def run(engine: AsyncEngine, settings: Settings) -> int:
+        if not settings.projects.enabled:
+            return failed(OFF, 2)
+        from ..projects.directory import Directory
+        from ..projects.keys import PepperError, load_pepper
+        from ..projects.types import DirectoryError, Invalid, Unavailable
+        from ..store.engine import data_dir
+
+        try:
+            pepper = load_pepper(settings.projects.pepper, lambda: data_dir(settings.ledger))
+            return await work(Directory(engine, pepper, seconds=SECONDS), settings)
+        except PepperError as error:
+            return failed(str(error), 2)
+        except Invalid as error:
+            message = error.message.replace("or null", f"or {NONE}")
+            return failed(f"{option_of(error.field)} {message}.", 2)
+        except Unavailable as error:
+            return failed(trouble(error.__cause__ or error, settings))
+        except DirectoryError as error:
+            return failed(str(error))
+
+    return with_engine(args, run)
+
+
+def actor() -> str:
+    """Who changes something, for the audit log."""
+    try:
+        return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:  # containers run as users without a name
+        return f"cli:uid-{os.getuid()}"
+
+
+def failed(message: str, code: int = 1) -> int:
+    print(f"gw: {message}", file=sys.stderr)
+    return code
+
+
+def trouble(error: BaseException, settings: Settings) -> str:
+    """What is the matter with the database, in words, and without its password."""
+    cause: BaseException = getattr(error, "orig", None) or error
+    cause = cause.__cause__ or cause
+    text = str(cause).strip().partition("\n")[0] or type(cause).__name__
+    for secret in (settings.ledger.database, settings.projects.pepper, settings.keys.gateway):
+        text = text.replace(secret, "…") if secret else text
+    if "database is locked" in text:
+        return "The database is locked by another process, which has not let go of it: try again."
+    where = "SQLite's file in DATA_DIR" if settings.ledger.database is None else "DATABASE_URL"
+    if isinstance(cause, TimeoutError):
+        text = "it does not answer in time"
+    return f"The database ({where}) cannot be asked: {text}."
