@@ -88,8 +88,8 @@ class WholeReply:
             if self._response.ended:
                 self._answer = self._understood()
         except BaseException:
-            if self.first_token_at is not None:
-                self._exchange.usage = self.usage
+            if self.first_token_at is not None and not self._response.ended:
+                self._exchange.usage = self.usage  # some of it has come
             raise
 
     async def completion(self) -> dict[str, Any]:

@@ -4,7 +4,8 @@ The promises themselves are the docstrings of the cases, by theme: ``contract_an
 usage, stop reasons), ``contract_requests`` (what a caller may send), ``contract_tools``,
 ``contract_content`` (images, documents, schemas, thinking), ``contract_dialects`` (Messages, Responses,
 counting, completions), ``contract_models`` (lists, embeddings),
-``contract_faults`` (before the first byte and after it), ``contract_flow`` (cancelling, connections, bytes).
+``contract_faults`` (before the first byte and after it), ``contract_flow`` (cancelling, connections, bytes),
+``contract_usage`` (of answers that break off).
 
 Every case runs against every subject. A provider that cannot keep one opts out in writing, in its
 subject; :func:`hold` checks the opt-out just as it checks the promise.
@@ -61,6 +62,7 @@ THEMES = (
     "Faults before the first byte",
     "Faults after the first byte",
     "Flow",
+    "Usage",
 )
 
 
@@ -153,6 +155,8 @@ class Subject:
     usage: Callable[[int, int, int], Mapping[str, Any]] = _anthropic_usage
     #: Whether the upstream tells which tokens of a prompt came from its cache.
     counts_cached: bool = True
+    #: Whether it tells the tokens of a prompt before it answers.
+    tells_input: bool = True
     secret: str = SECRET
     #: Paths of the upstream's model list and of its embeddings, for faults there.
     models_path: str = "/v1/models"

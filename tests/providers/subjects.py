@@ -22,6 +22,7 @@ from . import (  # noqa: F401
     contract_models,
     contract_requests,
     contract_tools,
+    contract_usage,
 )
 from .contract import CASES, SECRET, Models, OptOut, Subject
 
@@ -114,6 +115,7 @@ OLLAMA = Subject(
     ),
     usage=lambda prompt, _cached, output: {"prompt_eval_count": prompt, "eval_count": output},
     counts_cached=False,
+    tells_input=False,
     secret=ACCESS_SECRET,
     models_path="/api/tags",
     embeddings_path="/api/embed",
@@ -124,6 +126,7 @@ OLLAMA = Subject(
         ),
         "documents": OptOut("Ollama takes texts and images, and no other files.", param="messages"),
         "messages_pass": _TRANSLATED,
+        "passed_usage": _TRANSLATED,
         "content_filter": OptOut("Local models have no filter of the upstream's that could end an answer."),
     },
 )
@@ -143,10 +146,12 @@ OPENAI = Subject(
         small="gpt-4",
         overflow=100_000,
     ),
+    tells_input=False,
     models_path="/openai/v1/models",
     embeddings_path="/openai/v1/embeddings",
     opt_outs={
         "messages_pass": _TRANSLATED,
+        "passed_usage": _TRANSLATED,
         "one_choice": OptOut("The request is passed on as it is, and the upstream answers several choices."),
         "broken_bytes": OptOut(
             "Chunks that hold nothing but a piece of text are passed on as they are, without being parsed."
