@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -102,6 +102,7 @@ class SqlBudgets:
         self._undo: deque[str] = deque(maxlen=_MAX_UNDO)
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def reserve(self, reservation_id: str, accounts: Sequence[Account], nano: int) -> Exceeded | None:
         """See :meth:`middleware.budget.Budgets.reserve`. Raises :class:`Unavailable` or ``TimeoutError``."""
@@ -125,13 +126,15 @@ class SqlBudgets:
         """Nothing: the recorder settles, when it writes the row of the request."""
 
     async def close(self) -> None:
-        """Stop. Whoever still waits is refused with :class:`Unavailable`."""
+        """Stop, after the transaction that is under way. Who still waits is refused: :class:`Unavailable`."""
+        self._closed = True
+        self._news.set()
         if self._task is not None:
+            await asyncio.wait({self._task}, timeout=self._timeout)
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
         self._refuse(self._asks, "closed")
-        self._asks = []
 
     def _wake(self) -> None:
         self._news.set()
@@ -141,10 +144,10 @@ class SqlBudgets:
     async def _run(self) -> None:
         """Rounds, for as long as anybody waits or anything has to be taken back."""
         pause = self._again
-        while self._asks or self._undo:
+        while (self._asks or self._undo) and not self._closed:
             self._news.clear()
             pause = self._again if await self._round() else min(2 * pause, _SLOWEST_RETRY)
-            if self._asks or self._undo:
+            if (self._asks or self._undo) and not self._closed:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._news.wait()
@@ -210,7 +213,7 @@ class SqlBudgets:
         granted: list[tuple[_Ask, str]] = []
         more = dict.fromkeys(slots, 0)
         try:
-            async with asyncio.timeout(self._timeout), self._connect().begin() as connection:
+            async with self._transaction() as connection:
                 balances = await _locked(connection, slots)
                 for ask, budgets in zip(asks, wanted, strict=True):
                     verdict = check(budgets, balances, ask.nano)
@@ -246,7 +249,7 @@ class SqlBudgets:
     async def _release(self, which: ColumnElement[bool]) -> int:
         """Give back reservations that are still there. Returns how many were."""
         freed: dict[Slot, int] = {}
-        async with asyncio.timeout(self._timeout), self._connect().begin() as connection:
+        async with self._transaction() as connection:
             gone = delete(reservations).where(which).returning(reservations.c.nano, reservations.c.slots)
             found = (await connection.execute(gone)).all()
             for nano, slots in found:
@@ -256,10 +259,14 @@ class SqlBudgets:
                 await _add(connection, freed)
         return len(found)
 
-    def _connect(self) -> AsyncEngine:
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         if self._engine is None:
             self._engine = self._open_engine()
-        return self._engine
+        # SQLite works in a thread, which cannot be cancelled: it bounds its own waiting.
+        seconds = None if self._engine.dialect.name == "sqlite" else self._timeout
+        async with asyncio.timeout(seconds), self._engine.begin() as connection:
+            yield connection
 
 
 async def _locked(connection: AsyncConnection, slots: list[Slot]) -> dict[Slot, Balance]:
