@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from .databases import database as database
+from .databases import empty_database as empty_database
 from .databases import engine as engine
 from .databases import postgres_server as postgres_server
 from .databases import postgres_template as postgres_template

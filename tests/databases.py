@@ -15,6 +15,7 @@ import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,12 +85,21 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]
         shutil.copy(request.getfixturevalue("sqlite_template"), folder)
         yield ledger_of(folder)
         return
-    template = request.getfixturevalue("postgres_template")
-    server: Postgres = request.getfixturevalue("postgres_server")
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    statement(server, f"CREATE DATABASE {name} TEMPLATE {template}", database="postgres")
-    yield ledger_of(folder, _url(server, name))
-    statement(server, f"DROP DATABASE {name} WITH (FORCE)", database="postgres")
+    template: str = request.getfixturevalue("postgres_template")
+    with _created(request.getfixturevalue("postgres_server"), template) as url:
+        yield ledger_of(folder, url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """A database without tables, for this test alone."""
+    folder = tmp_path / "empty"
+    folder.mkdir(mode=0o700)
+    if request.param == "sqlite":
+        yield ledger_of(folder)
+        return
+    with _created(request.getfixturevalue("postgres_server"), "template1") as url:
+        yield ledger_of(folder, url)
 
 
 @pytest.fixture
@@ -99,6 +109,14 @@ async def engine(database: Ledger, anyio_backend: str) -> AsyncIterator[AsyncEng
     opened = open_engine(database)
     yield opened
     await opened.dispose()
+
+
+@contextmanager
+def _created(server: Postgres, template: str) -> Iterator[str]:
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    statement(server, f"CREATE DATABASE {name} TEMPLATE {template}", database="postgres")
+    yield _url(server, name)
+    statement(server, f"DROP DATABASE {name} WITH (FORCE)", database="postgres")
 
 
 def _url(server: Postgres, name: str) -> str:

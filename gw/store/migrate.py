@@ -89,6 +89,10 @@ def _version(connection: Connection) -> str | None:
 
 
 def _alter(connection: Connection, command: str, revision: str) -> bool:
+    before = _version(connection)
+    if before == revision:
+        return False  # another process was quicker
+
     from alembic import command as commands
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -96,7 +100,6 @@ def _alter(connection: Connection, command: str, revision: str) -> bool:
     config = Config()
     config.set_main_option("script_location", "gw.store:migrations")
     config.attributes["connection"] = connection
-    before = _version(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if before is not None and before not in known:
         raise MigrationError(

@@ -37,13 +37,14 @@ def data_dir(ledger: Ledger) -> Path:
         return chosen
     for place in (_home(), _temporary()):
         try:
-            _make(place)
+            if place is not None:
+                _make(place)
+                return place
         except OSError:
             continue
-        return place
     raise DataDirError(
-        f"Neither {_home()} nor {_temporary()} can be written: name a directory that can in DATA_DIR, "
-        "or keep no ledger (LEDGER_ENABLED=0)."
+        f"Neither {_home() or 'a home directory'} nor {_temporary()} can be written: name a directory that "
+        "can in DATA_DIR, or keep no ledger (LEDGER_ENABLED=0)."
     )
 
 
@@ -52,11 +53,13 @@ def is_lasting(place: Path) -> bool:
     return place != _temporary()
 
 
-def _home() -> Path:
+def _home() -> Path | None:
     given = os.environ.get("XDG_DATA_HOME", "")
     # Relative paths are to be ignored (XDG Base Directory Specification 0.8).
-    base = given if given.startswith("/") else "~/.local/share"
-    return Path(os.path.expanduser(base)).absolute() / _NAME  # noqa: PTH111 - Path's raises without a home
+    if given.startswith("/"):
+        return Path(given) / _NAME
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path's raises for a user without a home
+    return Path(home, ".local", "share", _NAME) if home.startswith("/") else None
 
 
 def _temporary() -> Path:
