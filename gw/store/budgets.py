@@ -16,10 +16,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import orjson
-from sqlalchemy import ColumnElement, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -35,9 +35,7 @@ from .schema import budget_periods, reservations
 _BATCH = 500
 #: Times that a transaction is tried which the database itself has given up (a deadlock, a busy file).
 _ATTEMPTS = 3
-#: Seconds between two looks for reservations that nobody is going to settle.
-_SWEEP_EVERY = 600.0
-#: Reservations to take back that are remembered while the database is away; the sweep finds the others.
+#: Reservations to take back that are remembered while the database is away; the recorder finds the others.
 _MAX_UNDO = 10_000
 _SLOWEST_RETRY = 5.0
 #: https://www.postgresql.org/docs/current/errcodes-appendix.html: serialization_failure, deadlock_detected
@@ -73,9 +71,9 @@ class SqlBudgets:
     ``open_engine`` is called once, when the first request asks; who gives it closes the engine, after
     :meth:`close`. A row follows its answer by about 0.2 s, so a request for which only the reservations of
     others leave no room waits up to ``patience`` seconds, and looks each ``again`` seconds. No transaction
-    takes longer than ``timeout``, and no answer longer than ``patience`` and two of them. A reservation is
-    given back unsettled ``stale_after`` seconds after it was made (its worker was killed before it could
-    journal the request): that is longer than any request takes, or than the recorder may be behind.
+    takes longer than ``timeout``, and no answer longer than ``patience`` and two of them. Reservations whose
+    requests never have a row (a worker is killed before it could journal one) the recorder gives back, when
+    they are old.
     """
 
     def __init__(
@@ -85,8 +83,6 @@ class SqlBudgets:
         patience: float = 2.0,
         again: float = 0.1,
         timeout: float = 3.0,
-        stale_after: float = 2 * 3600.0,
-        sweep_every: float = _SWEEP_EVERY,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._open_engine = open_engine
@@ -94,9 +90,6 @@ class SqlBudgets:
         self._patience = patience
         self._again = again
         self._timeout = timeout
-        self._stale_after = timedelta(seconds=stale_after)
-        self._sweep_every = sweep_every
-        self._sweep_at: float | None = None
         self._clock = clock
         self._asks: list[_Ask] = []
         self._undo: deque[str] = deque(maxlen=_MAX_UNDO)
@@ -159,13 +152,11 @@ class SqlBudgets:
         if self._asks:
             self._news.set()
         try:
-            await self._sweep()
             verdicts = await self._persistently(asks)
         except asyncio.CancelledError:
             self._refuse(asks, "closed")
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers are told and the next round tries
-            self._sweep_at = None  # the recorder has been shut out as well: let it catch up first
             # Of an error that is no database's trouble, where it happened; never the values.
             _log.warning("nothing can be put aside: %s", type(error).__name__, exc_info=not is_away(error))
             self._refuse(asks, type(error).__name__)
@@ -180,7 +171,8 @@ class SqlBudgets:
                 patient.append(ask)
             else:
                 ask.answer.set_result(verdict)
-        self._asks[:0] = patient  # whoever came first is asked first
+        # Whoever came first is asked first, as long as there is room for the others.
+        self._asks = self._asks + patient if len(asks) == _BATCH else patient + self._asks
         return True
 
     @staticmethod
@@ -193,7 +185,7 @@ class SqlBudgets:
         """:meth:`_decide`, again when the database has given it up for a reason that passes."""
         for attempt in range(_ATTEMPTS):
             if self._undo:
-                await self._release(reservations.c.id.in_(undo := list(self._undo)))
+                await self._release(undo := list(self._undo))
                 for _ in undo:
                     self._undo.popleft()
             try:
@@ -236,28 +228,17 @@ class SqlBudgets:
             raise
         return verdicts
 
-    async def _sweep(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._sweep_at is None:
-            self._sweep_at = now + self._sweep_every
-        if now >= self._sweep_at:
-            self._sweep_at = now + self._sweep_every
-            count = await self._release(reservations.c.at < self._clock() - self._stale_after)
-            if count:
-                _log.warning("%d reservations were never settled and are given back", count)
-
-    async def _release(self, which: ColumnElement[bool]) -> int:
-        """Give back reservations that are still there. Returns how many were."""
+    async def _release(self, ids: list[str]) -> None:
+        """Give back those that are still there."""
         freed: dict[Slot, int] = {}
         async with self._transaction() as connection:
-            gone = delete(reservations).where(which).returning(reservations.c.nano, reservations.c.slots)
-            found = (await connection.execute(gone)).all()
-            for nano, slots in found:
+            gone = delete(reservations).where(reservations.c.id.in_(ids))
+            found = await connection.execute(gone.returning(reservations.c.nano, reservations.c.slots))
+            for nano, slots in found.all():
                 for slot in orjson.loads(slots):
                     freed[Slot(*slot)] = freed.get(Slot(*slot), 0) - nano
             if freed:
                 await _add(connection, freed)
-        return len(found)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:

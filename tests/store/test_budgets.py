@@ -233,18 +233,6 @@ async def test_a_budget_that_is_made_smaller_refuses_at_once_and_a_larger_one_ad
     assert await budgets.reserve("r3", [Account("project:shop", daily_budget=501)], 1) is None
 
 
-async def test_a_reservation_that_nobody_settles_is_given_back(engine: AsyncEngine, clock: Clock) -> None:
-    budgets = SqlBudgets(lambda: engine, clock=clock, patience=0, stale_after=60, sweep_every=0)
-    assert await budgets.reserve("lost", [SHOP], 1000) is None
-    clock.now += timedelta(seconds=59)
-    assert await budgets.reserve("too early", [SHOP], 1) is not None
-    clock.now += timedelta(seconds=2)
-    assert await budgets.reserve("again", [SHOP], 1000) is None
-    assert await open_ids(engine) == {"again"}
-    assert await balances(engine) == {DAY: Balance(0, 1000), MONTH: Balance(0, 1000)}
-    await budgets.close()
-
-
 class Hindered:
     """Makes an engine's transactions fail in front of, or behind, their commit."""
 
