@@ -148,6 +148,16 @@ async def rate_limit(install: Install, module: Any) -> None:
     assert (await call(app, path=CHAT, body=BODY)).status == 429
 
 
+async def budget(install: Install, module: Any) -> None:
+    state = importlib.import_module("gw_middleware._state")
+    app = await install(module.BudgetMiddleware, {"price": lambda body, scope: 6})
+    await echoes(app)  # nobody knows whose it is
+    caller = state.Principal("a", "k", (state.Account("project:a", daily_budget=10),))
+    await echoes(app, state={state.PRINCIPAL: caller})
+    refused = await call(app, path=CHAT, body=BODY, state={state.PRINCIPAL: caller})
+    assert (refused.status, refused.json()["error"]["code"]) == (402, "budget_exceeded"), refused
+
+
 async def body_limit(install: Install, module: Any) -> None:
     app = await install(module.BodyLimitMiddleware, {"max_bytes": len(BODY)})
     await echoes(app)
@@ -201,6 +211,7 @@ CASES = {
         body_limit,
         keep_alive,
         limits,
+        budget,
         request_guard,
     )
 }

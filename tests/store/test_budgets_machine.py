@@ -139,7 +139,7 @@ def test_the_sums_always_agree_and_nothing_is_granted_above_a_limit(database: Le
     engine = open_engine(database)
     with asyncio.Runner() as runner:
         machine = type("Machine", (Shop,), {"runner": runner, "engine": engine})
-        examples = settings(max_examples=max(settings().max_examples // 4, 1), stateful_step_count=20)
+        examples = settings(max_examples=max(settings().max_examples // 8, 1), stateful_step_count=20)
         try:
             run_state_machine_as_test(machine, settings=examples)
         finally:
