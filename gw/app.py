@@ -23,6 +23,7 @@ from middleware._metrics import Metrics
 from middleware._reject import drained
 from middleware.auth import AuthMiddleware
 from middleware.body_limit import BodyLimitMiddleware
+from middleware.budget import BudgetMiddleware, Price
 from middleware.cors import CorsMiddleware
 from middleware.disconnect import DisconnectMiddleware, InFlight
 from middleware.keep_alive import KeepAliveMiddleware
@@ -31,11 +32,14 @@ from middleware.rate_limit import RateLimitMiddleware
 from middleware.request_guard import RequestGuardMiddleware
 from middleware.telemetry import TelemetryMiddleware
 
+from .backing import Backing
+from .bounds import cost_bound
 from .catalog import Catalog
 from .dispatch import Dispatcher, Prefixed
 from .drain import Drain
 from .errors import hide_secrets
 from .routes import mount
+from .routes.admin import Admin, AdminStore
 from .settings import Settings, load
 from .settle import SettleMiddleware
 from .upstreams import Upstreams
@@ -58,10 +62,23 @@ class Layer:
 
 
 def layers(
-    settings: Settings, *, metrics: Metrics | None, in_flight: InFlight, access_log: bool | LineWriter
+    settings: Settings,
+    *,
+    metrics: Metrics | None,
+    in_flight: InFlight,
+    access_log: bool | LineWriter,
+    backing: Backing | None = None,
+    price: Price | None = None,
 ) -> list[Layer]:
-    """THE STACK, outermost first. Each line says why it stands where it stands."""
+    """THE STACK, outermost first. Each line says why it stands where it stands.
+
+    ``price`` bounds what a request costs; it and ``backing`` may be None: no ledger, and one key.
+    """
     keys, limits, server = settings.keys, settings.limits, settings.server
+    ledger, verifier, budgets = (
+        (None, None, None) if backing is None else (backing.ledger, backing.verifier, backing.budgets)
+    )
+    callers = {"keys": [keys.gateway]} if verifier is None else {"verify": verifier}
     admin_keys = {keys.admin: "admin"} if keys.admin else {}
     # The longest that a provider may take, after the longest that a body may.
     deadline = settings.slowest + server.body_timeout
@@ -69,7 +86,14 @@ def layers(
     refuse = drained()
     stack = [
         # Sees everything, also what the layers below refuse.
-        Layer(TelemetryMiddleware, {"metrics": metrics, "access_log": access_log}),
+        Layer(
+            TelemetryMiddleware,
+            {
+                "record": [] if ledger is None else [ledger.finished],
+                "metrics": metrics,
+                "access_log": access_log,
+            },
+        ),
         # Preflights carry no key, and a page may read a refusal only with these headers.
         Layer(CorsMiddleware, {"origins": server.cors_origins}),
         # Above all that may wait: Granian never cancels a request, this does, and bounds its time.
@@ -77,7 +101,7 @@ def layers(
         # Heads that two parsers would read in two ways go no further; cheap, so before the body.
         Layer(RequestGuardMiddleware),
         # Before a body is kept: 4,000 strangers with 32 MiB each must not cost memory.
-        Layer(AuthMiddleware, {"keys": [keys.gateway], "skip": ADMIN, "public": PUBLIC, "on_reject": refuse}),
+        Layer(AuthMiddleware, {**callers, "skip": ADMIN, "public": PUBLIC, "on_reject": refuse}),
         # The same for /admin, which has a key of its own and is closed without one.
         Layer(AuthMiddleware, {"keys": admin_keys, "only": ADMIN, "closed": closed, "on_reject": refuse}),
         # Needs to know whose request it is; still before the body, so that a refusal is cheap.
@@ -112,8 +136,18 @@ def layers(
                 "default_max_tokens": limits.default_max_tokens,
             },
         ),
+        # Below all that changes the request, since it prices what is really asked.
+        Layer(
+            BudgetMiddleware,
+            {
+                "price": price,
+                "budgets": budgets,
+                "refuse_unavailable": settings.projects.refuse_when_unknown,
+                "price_hint": "The operator can name it in PRICES_FILE.",
+            },
+        ),
         # Directly above the handlers: stops the upstream, records what was used.
-        Layer(SettleMiddleware),
+        Layer(SettleMiddleware, {"ledger": ledger}),
     ]
     off = {
         middleware
@@ -121,6 +155,7 @@ def layers(
             (CorsMiddleware, server.cors_origins),
             (RateLimitMiddleware, limits.rate_limit),
             (KeepAliveMiddleware, server.keep_alive),
+            (BudgetMiddleware, budgets),
         )
         if not wanted
     }
@@ -131,7 +166,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     """The gateway as an ASGI app. ``own_process`` is true under ``gw serve``: then signals and the
     garbage collector are ours to set up."""
     hide_secrets(settings)
-    upstreams = Upstreams(settings)
+    upstreams, backing = Upstreams(settings), Backing(settings)
     metrics = Metrics() if settings.server.metrics else None
     in_flight = InFlight()
     # Standard output is ours under `gw serve`: one write for many lines, since a system call per
@@ -142,6 +177,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     routes = Application(router=Router())  # its default is one router for all apps of a process
     dispatcher = _dispatcher(settings, upstreams)
     catalog = Catalog(upstreams.all, aliases=dispatcher.aliases)
+    admin = AdminStore(settings)
     mount(
         routes,
         dispatcher=dispatcher,
@@ -149,9 +185,11 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
         drain=drain,
         metrics=metrics,
         providers=[provider.name for _, provider in upstreams.all],
+        admin=Admin(settings, admin, metrics),
     )
 
     async def start(_: Application) -> None:
+        await backing.start()
         catalog.start()
         if own_process:
             drain.install(asyncio.get_running_loop())
@@ -164,6 +202,8 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     async def stop(_: Application) -> None:
         await catalog.stop()
         await upstreams.close()
+        await admin.close()
+        await backing.stop()
         if metrics is not None:
             metrics.flush()
         if lines is not None:
@@ -172,7 +212,17 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     routes.on_start += start
     routes.on_stop += stop
     app = cast(ASGIApp, routes)
-    for layer in reversed(layers(settings, metrics=metrics, in_flight=in_flight, access_log=lines or wanted)):
+    stack = layers(
+        settings,
+        metrics=metrics,
+        in_flight=in_flight,
+        access_log=lines or wanted,
+        backing=backing,
+        price=None
+        if backing.ledger is None
+        else cost_bound(dispatcher, backing.ledger.prices, settings.limits.default_max_tokens),
+    )
+    for layer in reversed(stack):
         app = layer.middleware(app, **layer.options)
     return app
 

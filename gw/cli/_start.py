@@ -49,7 +49,12 @@ def read_settings(args: argparse.Namespace, *, simulated: bool = False) -> Setti
     """The settings, or None after naming on stderr what is wrong with them and the fix."""
     try:
         environment(args)
-        return load(os.environ, simulated=simulated)
+        settings = load(os.environ, simulated=simulated)
+        from ..backing import problems
+
+        if found := problems(settings):
+            raise SettingsError(found)
+        return settings
     except SettingsError as error:
         print("gw: the settings are not right:", file=sys.stderr)
         for problem in error.problems:

@@ -1,0 +1,109 @@
+"""What a worker stands on besides its upstreams: the ledger, the keys of projects, their budgets.
+
+On the way of a request only the memory of this process is asked; for callers with a budget the database, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .ledger.book import Ledger
+from .ledger.journal import Journal
+from .ledger.spool import spool_dir
+from .prices import PriceBook, PricesError
+from .settings import Settings
+from .store.place import DataDirError, data_dir
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from .projects.verifier import Verifier
+    from .store.budgets import SqlBudgets
+
+
+def problems(settings: Settings) -> list[str]:
+    """What stands in the way of a start, one sentence each with its fix: said once, before workers start."""
+    found: list[str] = []
+    if settings.ledger.enabled:
+        try:
+            data_dir(settings.ledger)
+        except DataDirError as error:
+            found.append(str(error))
+        try:
+            prices(settings)
+        except PricesError as error:
+            found += [f"PRICES_FILE: {problem}" for problem in error.problems]
+    if settings.projects.enabled and not found:
+        from .projects.keys import PepperError, load_pepper
+
+        try:
+            load_pepper(settings.projects.pepper, lambda: data_dir(settings.ledger))
+        except PepperError as error:
+            found.append(str(error))
+    return found
+
+
+def prices(settings: Settings) -> PriceBook:
+    """Raises ``PricesError`` for a PRICES_FILE that cannot be used."""
+    own = settings.ledger.prices_file
+    return PriceBook(None if own is None else Path(own), {c.name: c.base_url for c in settings.compatible})
+
+
+class Backing:
+    """Made in the worker, after it was forked. ``ledger`` is None when it is switched off; ``verifier`` and
+    ``budgets`` are None without projects."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._journal: Journal | None = None
+        self.ledger: Ledger | None = None
+        self.verifier: Verifier | None = None
+        self.budgets: SqlBudgets | None = None
+        self._budgets_engine: AsyncEngine | None = None
+        books = settings.ledger
+        if books.enabled:
+            self._journal = Journal(spool_dir(books), books.spool_max_bytes)
+            self.ledger = Ledger(self._journal, prices(settings), refuse_when_full=books.refuse_when_full)
+        if settings.projects.enabled:
+            self._open_projects()
+
+    def _open_projects(self) -> None:
+        # They load SQLAlchemy: half a second that a gateway with one key does not pay.
+        from .projects.keys import load_pepper
+        from .projects.verifier import Verifier
+        from .store.budgets import SqlBudgets
+        from .store.engine import open_engine
+
+        settings = self._settings
+
+        def open_small() -> AsyncEngine:
+            return open_engine(settings.ledger, connections=1)
+
+        def open_for_budgets() -> AsyncEngine:
+            self._budgets_engine = open_small()
+            return self._budgets_engine
+
+        pepper = load_pepper(settings.projects.pepper, lambda: data_dir(settings.ledger))
+        self.verifier = Verifier(open_small, pepper, settings.keys.gateway)
+        self.budgets = SqlBudgets(open_for_budgets)
+
+    async def start(self) -> None:
+        """Begin to follow the directory of keys. Waits for no database."""
+        if self.ledger is not None:
+            # A quarter of a second, unless the parent has done it before the fork.
+            await asyncio.to_thread(self.ledger.prices.load)
+        if self.verifier is not None:
+            self.verifier.start()
+
+    async def stop(self) -> None:
+        """Close everything; what was journalled is the recorder's from then on."""
+        if self.verifier is not None:
+            await self.verifier.stop()
+        if self.budgets is not None:
+            await self.budgets.close()
+        if self._budgets_engine is not None:
+            await self._budgets_engine.dispose()
+        if self._journal is not None:
+            self._journal.close()
