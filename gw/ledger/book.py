@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
 from time import time
@@ -37,7 +37,7 @@ from middleware._state import (
 from providers.estimate import BYTES_PER_TOKEN, IMAGE_TOKENS
 
 from ..errors import one_line
-from ..prices import PriceBook, Rates
+from ..prices import PriceBook, Rates, variant_of
 from .row import ASKED, ROW
 
 #: Where a request finds the ledger, and what it has of it: ``scope["state"]``.
@@ -52,8 +52,6 @@ _DIALECTS = {
     "/completions": "completions",
     "/embeddings": "embeddings",
 }
-#: Fields of a request that make a provider charge other prices, with the values that do.
-_VARIANTS = {"speed": frozenset({"fast"}), "service_tier": frozenset({"fast", "flex", "priority"})}
 #: Characters that the columns of the table hold.
 _NAME, _STAGE, _CODE, _ABORTED = 256, 64, 128, 32
 #: Characters of a path; longer ones are nobody's route, and must not fill the memory.
@@ -124,8 +122,7 @@ class Ledger:
             raise LedgerFull
         at = time()
         body: Body = state[BODY]
-        wish = body.json().get
-        variant = "" if wish("speed") is wish("service_tier") is None else _variant(wish)
+        variant = variant_of(body.json())
         provider, model = completion.provider, completion.model
         rates = self.prices.rates(provider, model, at, variant=variant)
         row_id = self._new_id(at)
@@ -281,14 +278,6 @@ def _dialect(path: str) -> str:
 
 def _is_for_models(path: str) -> bool:
     return len(path) <= _LONGEST and bool(_dialect(path))
-
-
-def _variant(wish: Callable[[str], Any]) -> str:
-    for name, values in _VARIANTS.items():
-        value = wish(name)
-        if isinstance(value, str) and value in values:
-            return f"{name}={value}"
-    return ""
 
 
 def _size(request: bytes) -> int:

@@ -1,7 +1,7 @@
 """What tokens cost: dated prices of every model, and the cost of a request in whole nano-dollars."""
 
-from .book import FREE_PROVIDERS, PriceBook
+from .book import FREE_PROVIDERS, PriceBook, variant_of
 from .overrides import PricesError
 from .rates import FREE, Rates
 
-__all__ = ["FREE", "FREE_PROVIDERS", "PriceBook", "PricesError", "Rates"]
+__all__ = ["FREE", "FREE_PROVIDERS", "PriceBook", "PricesError", "Rates", "variant_of"]

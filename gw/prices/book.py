@@ -18,6 +18,21 @@ _SLOT = 900
 #: Answers that are kept. Names of models are the callers' words: what they invent must not fill the memory.
 _MAX_KNOWN = 2048
 _NOT_YET: Any = object()
+#: Fields of a request that make a provider charge other prices, with the values that do.
+_VARIANTS = {"speed": frozenset({"fast"}), "service_tier": frozenset({"fast", "flex", "priority"})}
+
+
+def variant_of(request: Mapping[str, Any]) -> str:
+    """The ``variant`` of :meth:`PriceBook.rates` that ``request`` (parsed, in any dialect) asks for; "" as a
+    rule."""
+    get = request.get
+    if get("speed") is None and get("service_tier") is None:
+        return ""
+    for name, values in _VARIANTS.items():
+        value = get(name)
+        if isinstance(value, str) and value in values:
+            return f"{name}={value}"
+    return ""
 
 
 class PriceBook:
@@ -47,9 +62,8 @@ class PriceBook:
 
         ``asked`` is the name by which the upstream was asked, where ``model`` is what it calls itself in the
         answer: of two names for one model the longer one says more (Bedrock's ``global.anthropic.…`` is
-        cheaper than ``claude-…``, a dated model may cost something else than its alias). ``variant`` is
-        ``<name>=<value>`` of a way of asking that has prices of its own: ``speed=fast``,
-        ``service_tier=flex``.
+        cheaper than ``claude-…``, a dated model may cost something else than its alias). ``variant``: see
+        :func:`variant_of`.
         """
         key = (provider, model, asked, variant, int(at) // _SLOT)
         rates = self._known.get(key, _NOT_YET)

@@ -53,8 +53,8 @@ class Published:
         return get_snapshot().providers
 
     def rates(self, provider: str, model: str, at: datetime, variant: Mapping[str, str]) -> Rates | None:
-        """The prices of ``model`` at ``at`` (aware); None: nobody knows. ``variant``: as in
-        :meth:`PriceBook.rates <gw.prices.book.PriceBook.rates>`."""
+        """The prices of ``model`` at ``at`` (aware); None: nobody knows. ``variant``: what is special
+        about the request, by the package's own names (``{"speed": "fast"}``)."""
         if provider not in self._upstreams and provider not in _IDS:
             return None
         if provider not in self._providers:

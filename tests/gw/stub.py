@@ -186,7 +186,7 @@ async def front(
         options = {TelemetryMiddleware: {"record": [ledger.finished]}, SettleMiddleware: {"ledger": ledger}}
     app: Any = routes
     for layer in reversed(layers(chosen, metrics=None, in_flight=in_flight, access_log=False)):
-        app = layer.middleware(app, **layer.options, **options.get(layer.middleware, {}))
+        app = layer.middleware(app, **{**layer.options, **options.get(layer.middleware, {})})
     await routes.start()  # type: ignore[no-untyped-call]
     try:
         yield Front(app, catalog)
