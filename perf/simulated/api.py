@@ -14,9 +14,10 @@ from providers.simulated.prefix import count_tokens
 from providers.simulated.replies import Planner, last_user_text
 
 from .access import AccessGate
+from .bills import Bills
 from .ledger import Ledger, Received
 from .mounts import MOUNTS, Mount
-from .program import Program, answer, json_answer, make_plan, refuse, scripted_error
+from .program import Program, answer, json_answer, make_plan, refuse, scripted_error, whole_answer
 from .refusal import Refusal, RefusedError, refusal_of
 from .scenario import ANY, PLAIN, Scenario, directive, from_json
 from .strict import check, check_headers
@@ -44,6 +45,7 @@ class Api:
         self.strict = strict
         self._gate = AccessGate(*ollama_access) if ollama_access is not None else None
         self.ledger = Ledger()
+        self.bills = Bills()
         self.scripted: deque[Scenario] = deque()
         #: What the request at hand has taken, and from where; only what would wait for another.
         self._taken: list[tuple[int, Scenario]] = []
@@ -81,7 +83,7 @@ class Api:
                 if below.startswith(mount.prefix):
                     return mount.handle(received, url.path, self._next(url.path, received))
             if url.path.startswith("/_sim/"):
-                return self._control(received, url.path)
+                return self._control(received, url.path, parse_qs(url.query))
             return self._other(received, url.path, parse_qs(url.query))
         except RefusedError as refused:
             return refuse(refused.refusal)
@@ -179,7 +181,7 @@ class Api:
             "last_id": page[-1] if page else None,
         }
 
-    def _control(self, received: Received, path: str) -> Program:
+    def _control(self, received: Received, path: str, query: dict[str, list[str]]) -> Program:
         match received.method, path:
             case "POST", "/_sim/script":
                 try:
@@ -192,8 +194,14 @@ class Api:
                 return json_answer(200, {"scripted": len(self.scripted)})
             case "GET", "/_sim/requests":
                 return json_answer(200, [entry.wire() for entry in self.ledger])
+            case "GET", "/_sim/ledger":
+                after = query.get("after", ["0"])[0]
+                if not after.isdigit():
+                    return json_answer(400, {"error": "after: expected a number"})
+                return whole_answer(200, b"application/x-ndjson", self.bills.json_lines(int(after)))
             case "DELETE", "/_sim/requests":
                 self.ledger.clear()
+                self.bills.clear()
                 self.scripted.clear()
                 return json_answer(200, {})
         return json_answer(404, {"error": "not found"})

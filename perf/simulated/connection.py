@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 import httptools
 
 from .api import MAX_BODY_BYTES
+from .bills import Bills
 from .ledger import Ledger, Received
 from .program import REQUEST_ID, Action, Program, json_answer, refuse
 from .refusal import refusal_of
@@ -28,6 +29,7 @@ class Handler(Protocol):
     """What a connection needs from the API."""
 
     ledger: Ledger
+    bills: Bills
 
     def handle(self, received: Received) -> Program: ...
 
@@ -148,6 +150,10 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             return json_answer(500, {"error": f"bug in the simulation: {type(error).__name__}: {error}"})
 
+    def over(self, received: Received, program: Program, *, left: bool = False) -> None:
+        """Nothing more will be written; ``left``: because the client has gone."""
+        self._api.bills.add(received, program, left=left)
+
     def finished(self, *, keep_alive: bool) -> None:
         """The player has written everything."""
         self._player = None
@@ -202,6 +208,7 @@ class _Player:
             self._timer.cancel()
         if not self._received.completed:
             self._received.closed_by_client_at = time.time()
+            self._connection.over(self._received, self._program, left=True)
 
     def _begin(self) -> None:
         self._timer = None
@@ -233,6 +240,7 @@ class _Player:
         if self._at >= len(steps):
             received.completed = True
             received.finished_at = time.time()
+            connection.over(received, self._program)
             connection.finished(keep_alive=self._keep_alive)
         elif not self._paused:
             self._timer = connection.call_later(steps[self._at].delay, self._tick)
@@ -247,6 +255,7 @@ class _Player:
             return  # until the client closes
         self._received.completed = True
         self._received.finished_at = time.time()
+        self._connection.over(self._received, self._program)
         if action is Action.RESET:
             self._connection.reset()
         else:

@@ -18,6 +18,7 @@ from providers.simulated.events import events, sse
 from providers.simulated.prefix import sign
 from providers.simulated.replies import Plan, Planner
 
+from .bills import Bill
 from .refusal import Refusal, refusal_of
 from .scenario import Scenario
 
@@ -58,6 +59,10 @@ class Program:
     steps: tuple[Step, ...] = ()
     hold: float = 0
     keep_alive: bool = True
+    #: What the whole of it costs; None for what asks no model.
+    bill: Bill | None = None
+    #: It ends before its time, as the scenario wants it.
+    broken: bool = False
 
 
 class Dialect(NamedTuple):
@@ -107,10 +112,32 @@ def make_plan(planner: Planner, request: dict[str, Any], scenario: Scenario) -> 
 def answer(scenario: Scenario, plan: Plan, *, stream: bool) -> Program:
     """The program of a good status: an event stream or one JSON message."""
     if not stream:
-        return early_faults(scenario, json_answer(200, plan.message(), scenario))
+        return billed(early_faults(scenario, json_answer(200, plan.message(), scenario)), bill_of(plan))
     per_delta = 1 if scenario.tokens is not None else 3
     frames = [sse(event) for event in events(plan, pieces_per_delta=per_delta)]
-    return stream_answer(scenario, frames)
+    return billed(stream_answer(scenario, frames), bill_of(plan))
+
+
+def billed(program: Program, bill: Bill) -> Program:
+    """``program``, which costs ``bill``."""
+    return replace(program, bill=bill)
+
+
+def bill_of(plan: Plan) -> Bill:
+    """What the answer of ``plan`` costs, by its usage in Anthropic's words."""
+    usage = plan.usage
+    written = usage.get("cache_creation_input_tokens") or 0
+    split = usage.get("cache_creation") or {}
+    for_an_hour = min(split.get("ephemeral_1h_input_tokens") or 0, written)
+    return Bill(
+        plan.model,
+        usage["input_tokens"],
+        usage["output_tokens"],
+        usage.get("cache_read_input_tokens") or 0,
+        written - for_an_hour,
+        for_an_hour,
+        (usage.get("output_tokens_details") or {}).get("thinking_tokens", 0),
+    )
 
 
 def stream_answer(scenario: Scenario, frames: list[bytes], dialect: Dialect | None = None) -> Program:
@@ -217,7 +244,10 @@ def _stream(scenario: Scenario, frames: list[bytes], dialect: Dialect) -> Progra
             head += b"content-length: %d\r\n\r\n" % (sum(len(step.data) for step in steps) + extra)
     if ending is not None:
         steps.append(Step(_RESET_DELAY if ending is Action.RESET else 0, ending))
-    return Program(200, head, tuple(steps), scenario.hold_ms / 1000, scenario.framing != "close")
+    broken = ending is not None or scenario.fault in ("truncate", "error")
+    return Program(
+        200, head, tuple(steps), scenario.hold_ms / 1000, scenario.framing != "close", broken=broken
+    )
 
 
 def _steps(scenario: Scenario, frames: list[bytes], wrap: Callable[[bytes], bytes], end: bytes) -> list[Step]:

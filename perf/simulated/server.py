@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .api import Api
+from .bills import Bills
 from .connection import Connection
 from .ledger import Ledger
 from .scenario import Scenario, from_json
@@ -48,6 +49,11 @@ class SimulatedUpstream:
         return self._api.ledger
 
     @property
+    def bills(self) -> Bills:
+        """What would be paid for, as of now; ``GET /_sim/ledger?after=N`` has it as JSON lines."""
+        return self._api.bills
+
+    @property
     def connections(self) -> int:
         """Connections that are open now."""
         return len(self._open)
@@ -59,6 +65,7 @@ class SimulatedUpstream:
     def reset(self) -> None:
         """Forget requests and scenarios that nobody has used."""
         self._api.ledger.clear()
+        self._api.bills.clear()
         self._api.scripted.clear()
 
     async def start(self) -> None:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from ..bills import Bill
 from ..ledger import Received
-from ..program import Dialect, Program, early_faults, head_of, stream_answer, whole_answer
+from ..program import Dialect, Program, billed, early_faults, head_of, stream_answer, whole_answer
 from ..scenario import PLAIN, Scenario
 from . import chat, embed, generate
 from .go_json import GoError, dumps
@@ -160,7 +161,8 @@ class OllamaMount:
     def _embed(self, received: Received, scenario: Scenario | None) -> Program:
         request = _decode("/api/embed", received.raw)
         model, num_ctx, body = embed.answer(request)
-        program = _json(body, scenario)
+        tokens = orjson.loads(body).get("prompt_eval_count", 0)
+        program = billed(_json(body, scenario), Bill(model.name, tokens))
         notes = {"model": model.name, "num_ctx": num_ctx}
         self._run(received, _Remembered(program, model, num_ctx, True, notes))
         return program
@@ -197,11 +199,18 @@ def _program(answer: chat.Answer, dialect: Dialect, *, stream: bool) -> Program:
         case bytes() as body:
             return _json(body, scenario)
         case Reply() as said if stream:
-            return stream_answer(scenario, said.lines(), dialect)
+            return billed(stream_answer(scenario, said.lines(), dialect), _bill(answer.model, said))
         case Reply(error=str() as error):
             return early_faults(scenario, _refuse(500, error, scenario))
         case Reply() as said:
-            return early_faults(scenario, _json(said.whole(), scenario))
+            program = early_faults(scenario, _json(said.whole(), scenario))
+            return billed(program, _bill(answer.model, said))
+
+
+def _bill(model: OllamaModel, said: Reply) -> Bill:
+    """Local models cost nothing, but what they do is counted. (Counts of zero are not told.)"""
+    counts = said.last
+    return Bill(model.name, counts.get("prompt_eval_count", 0), counts.get("eval_count", 0))
 
 
 def scripted_error(scenario: Scenario) -> Program:

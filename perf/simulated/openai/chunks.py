@@ -12,6 +12,7 @@ import orjson
 from providers.simulated.replies import Plan
 from providers.simulated.synthesis import pieces
 
+from ..bills import Bill
 from .models import OpenAIModel
 
 Json = Mapping[str, Any]
@@ -168,3 +169,12 @@ def usage_of(plan: Plan, over: Json, choices: int) -> dict[str, Any]:
         },
     }
     return usage | {name: value for name, value in over.items() if name not in plan.usage}
+
+
+def bill_of_usage(plan: Plan, usage: Json) -> Bill:
+    """What the answer of ``plan`` costs, by ``usage`` as it is told."""
+    prompt, details = usage["prompt_tokens"], usage["prompt_tokens_details"]
+    cached, written = details["cached_tokens"], details["cache_write_tokens"]
+    reasoning = usage["completion_tokens_details"]["reasoning_tokens"]
+    output = usage["completion_tokens"]
+    return Bill(plan.model, prompt - cached - written, output, cached, written, 0, reasoning)

@@ -10,12 +10,23 @@ import orjson
 from providers.simulated.prefix import estimate_tokens
 from providers.simulated.replies import Planner, last_user_text
 
+from ..bills import Bill
 from ..ledger import Received
-from ..program import REQUEST_ID, Action, Dialect, Program, Step, early_faults, make_plan, stream_answer
+from ..program import (
+    REQUEST_ID,
+    Action,
+    Dialect,
+    Program,
+    Step,
+    billed,
+    early_faults,
+    make_plan,
+    stream_answer,
+)
 from ..program import whole_answer as whole
 from ..scenario import PLAIN, Scenario, directive
 from . import completions, embeddings
-from .chunks import completion, frames, usage_of
+from .chunks import bill_of_usage, completion, frames, usage_of
 from .models import MODELS, OpenAIModel, find
 from .quirks import check_quirks
 from .refusal import OpenAIRefusal, missing, refusal_of, wrong_type
@@ -108,8 +119,10 @@ class OpenAIMount:
                 return self._complete(received, scenario)
             case ["embeddings"]:
                 request = _parse(received.raw)
-                found = orjson.dumps(embeddings.answer(request, _model(request)))
-                return early_faults(scenario or PLAIN, _answer(found, scenario))
+                found = embeddings.answer(request, _model(request))
+                bill = Bill(found["model"], found["usage"]["prompt_tokens"])
+                program = early_faults(scenario or PLAIN, _answer(orjson.dumps(found), scenario))
+                return billed(program, bill)
             case ["models"]:
                 return early_faults(scenario or PLAIN, _answer(self._models, scenario))
             case ["models", name] if (model := find(name)) is not None:
@@ -165,8 +178,10 @@ def _planned(
     usage = usage_of(plan, scenario.usage or {}, request.get("n") or 1)
     if request.get("stream") is True and "json-stream" not in model.quirks:
         per_delta = 1 if scenario.tokens is not None else 3
-        return stream_answer(scenario, frames(plan, request, model, usage, per_delta=per_delta), _DIALECT)
-    return _whole(scenario, completion(plan, request, usage))
+        written = frames(plan, request, model, usage, per_delta=per_delta)
+        return billed(stream_answer(scenario, written, _DIALECT), bill_of_usage(plan, usage))
+    program = _whole(scenario, completion(plan, request, usage))
+    return program if scenario.fault == "error" else billed(program, bill_of_usage(plan, usage))
 
 
 def _completed(
@@ -183,8 +198,9 @@ def _completed(
     if request.get("stream") is True:
         per_delta = 1 if scenario.tokens is not None else 3
         written = completions.frames(plan, request, model, usage, per_delta=per_delta)
-        return stream_answer(scenario, written, _DIALECT)
-    return _whole(scenario, completions.completion(plan, request, usage))
+        return billed(stream_answer(scenario, written, _DIALECT), bill_of_usage(plan, usage))
+    program = _whole(scenario, completions.completion(plan, request, usage))
+    return program if scenario.fault == "error" else billed(program, bill_of_usage(plan, usage))
 
 
 def refuse(refusal: OpenAIRefusal, scenario: Scenario | None = None, *, status: int | None = None) -> Program:
@@ -212,7 +228,7 @@ def _whole(scenario: Scenario, body: dict[str, Any]) -> Program:
     half = data[: len(data) // 2 if scenario.after != 0 else 0]
     match fault:
         case "truncate" | "bad_json":
-            return _answer(half, scenario)
+            return replace(_answer(half, scenario), broken=True)
         case "bad_utf8":
             return _answer(data.replace(b'"role":"assistant"', b'"role":"\xff\xfe"'), scenario)
         case "unknown_event":
@@ -224,7 +240,7 @@ def _whole(scenario: Scenario, body: dict[str, Any]) -> Program:
             program = _answer(data, scenario)
             head = program.head[: len(program.head) - len(data) + len(half)]
             delay = _RESET_DELAY if action is Action.RESET else 0
-            return Program(200, head, (Step(delay, action),), program.hold)
+            return Program(200, head, (Step(delay, action),), program.hold, broken=True)
     return early_faults(scenario, _answer(data, scenario))
 
 
