@@ -41,6 +41,7 @@ CHAT_PATHS = COUNT_PATHS | {
 }
 #: Where an answer can be asked for as a stream of events.
 STREAM_PATHS = (CHAT_PATHS - COUNT_PATHS - {"/chat"}) | {"/v1/completions", "/completions"}
+EMBEDDING_PATHS = frozenset({"/v1/embeddings", "/embeddings"})
 
 #: Shape -> where its system prompt and its turns are.
 _PLACES: dict[Shape, tuple[str, str]] = {

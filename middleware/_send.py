@@ -48,3 +48,14 @@ def with_headers(
     gone = {*drop, *(name for name, _ in added)}
     kept = [(name, value) for name, value in message.get("headers", ()) if bytes(name).lower() not in gone]
     return {**message, "headers": kept + added}
+
+
+def adding(send: Send, headers: Iterable[Header]) -> Send:
+    """A ``send`` that adds ``headers`` to the start of the response, beside those that are there."""
+
+    def send_with_headers(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        return send(message)
+
+    return send_with_headers

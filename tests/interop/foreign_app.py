@@ -158,6 +158,35 @@ async def budget(install: Install, module: Any) -> None:
     assert (refused.status, refused.json()["error"]["code"]) == (402, "budget_exceeded"), refused
 
 
+def as_caller(app: App, **what: Any) -> App:
+    """``app`` behind a stranger's own authentication, which says who calls."""
+    state = importlib.import_module("gw_middleware._state")
+    policy = state.Policy(**what.pop("policy", {}))
+    principal = state.Principal("p", "k", (state.Account("project:p", **what),), policy)
+
+    async def authenticated(scope: Any, receive: Any, send: Any) -> None:
+        mine = {**(scope.get("state") or {}), state.PRINCIPAL: principal}
+        await app({**scope, "state": mine}, receive, send)
+
+    return authenticated
+
+
+async def quota(install: Install, module: Any) -> None:
+    app = as_caller(await install(module.QuotaMiddleware, {}), tpm=40, concurrent=1)
+    assert (await echoes(app)).headers["x-ratelimit-limit-tokens"] == "40"
+    long = b'{"messages":[{"role":"user","content":"' + b"x" * 900 + b'"}]}'
+    assert (await call(app, path=CHAT, body=long)).status == 429
+
+
+async def key_policy(install: Install, module: Any) -> None:
+    policy = {"models": ("m",), "max_tokens": 5}
+    app = as_caller(await install(module.KeyPolicyMiddleware, {}), policy=policy)
+    await echoes(app)
+    assert (await call(app, path=CHAT, body=b'{"model":"another","messages":[]}')).status == 403
+    got = (await call(app, path=CHAT, body=b'{"model":"m","max_tokens":9,"messages":[]}')).json()
+    assert got["max_tokens"] == 5, got
+
+
 async def body_limit(install: Install, module: Any) -> None:
     app = await install(module.BodyLimitMiddleware, {"max_bytes": len(BODY)})
     await echoes(app)
@@ -210,6 +239,8 @@ CASES = {
         rate_limit,
         body_limit,
         keep_alive,
+        key_policy,
+        quota,
         limits,
         budget,
         request_guard,

@@ -121,7 +121,8 @@ for module in pkgutil.walk_packages(gw_middleware.__path__, "gw_middleware."):
     importlib.import_module(module.name)
 from gw_middleware._metrics import Metrics
 from gw_middleware.rate_limit import RateLimitMiddleware
-for needy in (Metrics, lambda: RateLimitMiddleware(None)):
+from gw_middleware.stores.redis import RedisStore
+for needy in (Metrics, lambda: RateLimitMiddleware(None), lambda: RedisStore(None)):
     try:
         needy()
     except ModuleNotFoundError as error:
