@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -16,6 +16,7 @@ from .types import DEFAULT_PROJECT, Conflict, Key, NotFound, Project, ProjectSpe
 
 #: Who made the project that is always there.
 GATEWAY = "gateway"
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Change:
@@ -26,12 +27,12 @@ class Change:
         connection: AsyncConnection,
         actor: str = "",
         request_id: str | None = None,
-        now: datetime | None = None,
+        now: datetime = _NEVER,
     ) -> None:
         self._connection = connection
         self._actor = actor
         self._request_id = request_id
-        self._now = now
+        self.now = now
 
     async def bump(self) -> None:
         insert = postgresql.insert if self._connection.dialect.name == "postgresql" else sqlite.insert
@@ -40,10 +41,9 @@ class Change:
         await self._connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=more))
 
     async def ensure_default(self) -> None:
-        assert self._now is not None
         if await self.find_project(DEFAULT_PROJECT) is None:
             spec = ProjectSpec(id=DEFAULT_PROJECT, name=DEFAULT_PROJECT)
-            made = project_of({**project_values(spec), "created_at": self._now, "updated_at": self._now})
+            made = project_of({**project_values(spec), "created_at": self.now, "updated_at": self.now})
             await self.insert_project(made)
             by, self._actor = self._actor, GATEWAY
             await self.note("project.create", f"project:{made.id}", None, project_json(made))
@@ -91,7 +91,7 @@ class Change:
         self, action: str, subject: str, before: dict[str, Any] | None, after: dict[str, Any] | None
     ) -> None:
         row = audit_log.insert().values(
-            at=self._now,
+            at=self.now,
             actor=self._actor,
             action=action,
             subject=subject,

@@ -76,8 +76,8 @@ class Directory:
         self, spec: ProjectSpec, *, actor: str, request_id: str | None = None
     ) -> Project:
         """Raises ``Conflict`` when there is one of that id."""
-        now = self._clock()
         async with self._changing(actor, request_id) as change:
+            now = change.now
             if await change.find_project(spec.id) is not None:
                 raise Conflict(f"There is a project {spec.id!r} already.")
             made = project_of({**project_values(spec), "created_at": now, "updated_at": now})
@@ -113,7 +113,7 @@ class Directory:
                 {
                     **project_values(spec),
                     "created_at": old.created_at,
-                    "updated_at": self._clock(),
+                    "updated_at": change.now,
                     "archived_at": old.archived_at,
                 }
             )
@@ -131,7 +131,7 @@ class Directory:
             old = await change.project(id)
             if (old.archived_at is None) is restore:
                 return old
-            now = self._clock()
+            now = change.now
             new = replace(old, archived_at=None if restore else now, updated_at=now)
             await change.save_project(old, new, "project.restore" if restore else "project.archive")
         return new
@@ -141,11 +141,10 @@ class Directory:
     ) -> NewKey:
         """Raises ``NotFound`` for the project, ``Conflict`` when it is archived, ``Invalid`` for an expiry
         in the past."""
-        now = self._clock()
-        _check_expiry(spec.expires_at, now)
         async with self._changing(actor, request_id) as change:
+            _check_expiry(spec.expires_at, change.now)
             await change.living_project(project)
-            made = await self._mint(change, project, spec, now)
+            made = await self._mint(change, project, spec)
             await change.note("key.create", f"key:{made.key.id}", None, key_json(made.key))
         return made
 
@@ -187,14 +186,14 @@ class Directory:
                 raise Conflict(f"The key {id} is revoked.")
             spec = changed_key(old, patch)
             if spec.expires_at != old.expires_at:
-                _check_expiry(spec.expires_at, self._clock())
+                _check_expiry(spec.expires_at, change.now)
             new = key_of(
                 {
                     **key_values(spec),
                     "id": old.id,
                     "project": old.project,
                     "created_at": old.created_at,
-                    "updated_at": self._clock(),
+                    "updated_at": change.now,
                     "revoked_at": None,
                     "rotated_from": old.rotated_from,
                 }
@@ -214,7 +213,7 @@ class Directory:
         if not 0 <= overlap <= MAX_OVERLAP:
             raise Invalid("overlap_seconds", f"must be from 0 to {MAX_OVERLAP} (30 days)")
         async with self._changing(actor, request_id) as change:
-            now = self._clock()
+            now = change.now
             old = await change.key(id)
             if (status := old.status(now)) != "active":
                 raise Conflict(f"The key {id} is {status}: create a new one instead.")
@@ -223,7 +222,7 @@ class Directory:
             ends = until if old.expires_at is None else min(until, old.expires_at)
             lasts = None if old.expires_at is None else now + (old.expires_at - old.created_at)
             ending = replace(old, expires_at=ends, updated_at=now)
-            made = await self._mint(change, old.project, _spec(old, lasts), now, rotated_from=id)
+            made = await self._mint(change, old.project, _spec(old, lasts), rotated_from=id)
             await change.save_key(old, ending, "key.rotate")
             await change.note("key.create", f"key:{made.key.id}", None, key_json(made.key))
         return made
@@ -234,22 +233,22 @@ class Directory:
             old = await change.key(id)
             if old.revoked_at is not None:
                 return old
-            now = self._clock()
+            now = change.now
             new = replace(old, revoked_at=now, updated_at=now)
             await change.save_key(old, new, "key.revoke")
         return new
 
     async def _mint(
-        self, change: Change, project: str, spec: KeySpec, now: datetime, rotated_from: str | None = None
+        self, change: Change, project: str, spec: KeySpec, rotated_from: str | None = None
     ) -> NewKey:
-        minted = mint(self._pepper, now.timestamp)
+        minted = mint(self._pepper, change.now.timestamp)
         key = key_of(
             {
                 **key_values(spec),
                 "id": minted.id,
                 "project": project,
-                "created_at": now,
-                "updated_at": now,
+                "created_at": change.now,
+                "updated_at": change.now,
                 "rotated_from": rotated_from,
             }
         )

@@ -145,6 +145,11 @@ def _text(longest: int, *, lines: bool = False) -> Check:
     return check
 
 
+def _name(field: str, value: Any) -> str | None:
+    check: Callable[[str, Any], str | None] = _text(200)
+    return None if value == "" else check(field, value)  # as it is shown where there is none
+
+
 def _names(pattern: re.Pattern[str], rule: str) -> Check:
     def check(field: str, value: Any) -> tuple[str, ...]:
         if value is None:
@@ -213,10 +218,8 @@ def _rules(field: str, value: Any) -> Rules:
     return Rules() if value is None else Rules(**_fields(value, _RULES, field))
 
 
-#: Where the wire has another name than :class:`~.types.Terms`.
-_RENAMED = {"daily_budget_usd": "daily_budget_nano", "monthly_budget_usd": "monthly_budget_nano"}
 _TERMS: dict[str, Check] = {
-    "name": _text(200),
+    "name": _name,
     "rpm": _count(1),
     "tpm": _count(1),
     "concurrent": _count(1),
@@ -230,7 +233,12 @@ _TERMS: dict[str, Check] = {
 def _fields(value: Any, checks: Mapping[str, Check], prefix: str = "") -> dict[str, Any]:
     _only(value, checks, prefix)
     path = f"{prefix}." if prefix else ""
-    return {_RENAMED.get(name, name): checks[name](path + name, given) for name, given in value.items()}
+    return {_renamed(name): checks[name](path + name, given) for name, given in value.items()}
+
+
+def _renamed(name: str) -> str:
+    """The name in :class:`~.types.Terms`, whose money is in nano-dollars."""
+    return name.removesuffix("_usd") + "_nano" if name.endswith("_usd") else name
 
 
 def _only(value: Any, known: Mapping[str, Any] | tuple[str, ...], prefix: str = "") -> None:
