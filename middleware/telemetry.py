@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from time import gmtime, perf_counter, strftime, time
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -38,21 +38,11 @@ _CLIENT_CLOSED = 499
 _ABORTED_STATUS = {"deadline": 504, "shutdown": 503}
 
 
-class Record(Protocol):
-    """What is called once for every request, when it is over; also for one that was refused or cancelled."""
-
-    def __call__(
-        self,
-        scope: Scope,
-        state: dict[str, Any],
-        at: float,
-        status: int,
-        seconds: float,
-        ttft_seconds: float | None,
-    ) -> None:
-        """``at``: when the request arrived, in Unix seconds. ``status`` is that of the answer; 499, 503 or
-        504 where it was broken off by the client, the server's end or the deadline."""
-        ...
+#: ``(scope, state, at, status, seconds, ttft_seconds)``, once for every request that is over, also for one that
+#: was refused or cancelled. ``at``: when it arrived, in Unix seconds. ``status`` is that of the answer; 499, 503
+#: or 504 where it was broken off by the client, the server's end or the deadline. ``ttft_seconds``: from the
+#: arrival to the first content; None where there was none.
+Record = Callable[[Scope, dict[str, Any], float, int, float, "float | None"], None]
 
 
 class TelemetryMiddleware:

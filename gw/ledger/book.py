@@ -193,7 +193,7 @@ class Ledger:
         seconds: float,
         ttft_seconds: float | None,
     ) -> None:
-        """Write the row of a request that is over; see :class:`middleware.telemetry.Record`."""
+        """Write the row of a request that is over; see :data:`middleware.telemetry.Record`."""
         entry: _Entry | None = state.pop(_ENTRY, None)
         principal: Principal | None = state.get(PRINCIPAL)
         if principal is None:
