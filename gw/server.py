@@ -20,6 +20,7 @@ from granian.server import Server as Granian
 from middleware._asgi import ASGIApp
 
 from .drain import hold_back_interrupts
+from .ledger.process import RecorderProcess
 from .settings import Settings, load
 
 #: Set by the command line for its workers, which read the environment again.
@@ -52,7 +53,11 @@ def run(settings: Settings) -> None:
     """
     _catch_early_signals()
     metrics_dir = _share_metrics(settings)
+    recorder = RecorderProcess() if settings.ledger.enabled else None
     try:
+        # Before the workers, which inherit an end of its pipe: it outlives them, and not its parent alone.
+        if recorder is not None:
+            recorder.start()
         Granian(
             "gw.server:create",
             factory=True,
@@ -72,6 +77,8 @@ def run(settings: Settings) -> None:
             log_dictconfig=log_config(settings.server.log_level),
         ).serve()
     finally:
+        if recorder is not None:
+            recorder.stop()
         if metrics_dir is not None:
             shutil.rmtree(metrics_dir, ignore_errors=True)
 

@@ -11,17 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, String, Table, delete
+from sqlalchemy import ColumnElement, Table, delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..store.schema import budget_periods, requests, reservations, savings
-from ..store.text import clean_text
 from .row import Row, columns
 
-#: Characters that each text may have; None: any number.
-_LENGTHS = {c.name: c.type.length for c in requests.columns if isinstance(c.type, String)}
-_LAYER_LENGTH = 64
 _Slot = tuple[str, str, str]
 
 
@@ -60,26 +56,24 @@ async def _insert(connection: AsyncConnection, rows: list[Row]) -> set[str]:
 
 
 def _values(row: Row) -> dict[str, Any]:
-    values = columns(row)
-    for name, length in _LENGTHS.items():
-        values[name] = clean_text(values[name], length)
-    values["at"] = datetime.fromtimestamp(row.at, UTC)
-    return values
+    return {**columns(row), "at": datetime.fromtimestamp(row.at, UTC)}
 
 
 def _savings(row: Row) -> Iterable[dict[str, Any]]:
     layers: dict[str, tuple[int, int | None]] = {}
     for layer, tokens, nano in row.savings:
-        name = clean_text(layer, _LAYER_LENGTH)
-        more_tokens, more_nano = layers.get(name, (0, 0))
-        layers[name] = (tokens + more_tokens, None if nano is None or more_nano is None else nano + more_nano)
+        more_tokens, more_nano = layers.get(layer, (0, 0))
+        layers[layer] = (
+            tokens + more_tokens,
+            None if nano is None or more_nano is None else nano + more_nano,
+        )
     for layer, (tokens, nano) in layers.items():
         yield {
             "request": row.id,
             "layer": layer,
             "at": datetime.fromtimestamp(row.at, UTC),
-            "project": clean_text(row.project, _LENGTHS["project"]),
-            "key_id": clean_text(row.key_id, _LENGTHS["key_id"]),
+            "project": row.project,
+            "key_id": row.key_id,
             "tokens": tokens,
             "saved_nano": nano,
         }

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ class Recorder:
 
     ``open_engine`` is called when there is something to record, since SQLAlchemy takes 40 MB and half a
     second to load; the engine is disposed of when :meth:`run` ends. ``migrate`` brings a database to the
-    schema before it is written.
+    schema before it is written; ``eager``: at once, and not only when there is something to write.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Recorder:
         spool: Path,
         *,
         migrate: Callable[[AsyncEngine], Awaitable[object]] | None = None,
+        eager: bool = False,
         batch: int = BATCH,
         interval: float = INTERVAL,
         timeout: float = TRANSACTION_SECONDS,
@@ -68,6 +70,7 @@ class Recorder:
         self._open_engine = open_engine
         self._spool = spool
         self._migrate = migrate
+        self._eager = eager
         self._batch = batch
         self._interval = interval
         self._timeout = timeout
@@ -122,8 +125,9 @@ class Recorder:
         it from writing, and writes the same again the next time."""
         unreadable = self._read()
         new = 0
-        if self._pending:
+        if self._pending or self._eager:
             await self.prepare()
+        if self._pending:
             before = self.status.rows_total
             batch = [self._pending[at] for at in range(min(self._size, len(self._pending)))]
             try:
@@ -238,9 +242,12 @@ class Recorder:
         from .posting import post
 
         assert self._engine is not None
-        asked = Asked(uuid4().hex, time.time(), "check", "check", "", "chat", "", "", "", False, 0, 0)
+        asked = Asked(
+            uuid4().hex, time.time(), "check", "check", "", "chat", "", "", "", False, 0, 0, "check"
+        )
+        row = replace(killed(asked), savings=[("check", 1, 1)])
         async with asyncio.timeout(self._timeout), self._engine.connect() as connection:
-            await post(connection, [killed(asked)])
+            await post(connection, [row])
             await connection.rollback()
 
     async def _sweep(self, engine: AsyncEngine) -> None:

@@ -80,6 +80,9 @@ ASKED, ROW = 1, 2
 # (`dataclasses.astuple` copies deeply: 40 us.)
 _asked_values = attrgetter(*(f.name for f in fields(Asked)))
 _row_values = attrgetter(*(f.name for f in fields(Row)))
+#: Names of the columns of ``requests``; the other fields go into other tables.
+COLUMNS = tuple(f.name for f in fields(Row) if f.name not in ("reservation", "savings"))
+_column_values = attrgetter(*COLUMNS)
 _ASKED_LENGTH, _ROW_LENGTH = 1 + len(fields(Asked)), 1 + len(fields(Row))
 
 
@@ -141,4 +144,4 @@ def killed(asked: Asked) -> Row:
 def columns(row: Row) -> dict[str, Any]:
     """``row`` by name, for :data:`gw.store.schema.requests`, without what goes into other tables; ``at`` is
     still Unix seconds."""
-    return {f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("reservation", "savings")}
+    return dict(zip(COLUMNS, _column_values(row), strict=True))

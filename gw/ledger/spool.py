@@ -101,6 +101,36 @@ def locked(file: int) -> bool:
     return True
 
 
+def lock(spool: Path) -> int | None:
+    """The right to record, until the descriptor is closed or the process ends. None: another has it, or the
+    disk does not even take a name."""
+    try:
+        spool.mkdir(0o700, exist_ok=True)
+        file = os.open(spool / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    if locked(file):
+        return file
+    os.close(file)
+    return None
+
+
+def has_work(spool: Path) -> bool:
+    """Whether there is anything to record, or to tidy up after a worker that is gone."""
+    with contextlib.suppress(OSError):
+        return any(not is_alive(boot) or any(map(begun, segments(boot))) for boot in boots(spool))
+    return True  # let the recorder say what is wrong
+
+
+def begun(segment: Path) -> bool:
+    """Whether anything has been written to ``segment``. Raises ``OSError``."""
+    try:
+        with segment.open("rb", buffering=0) as file:
+            return file.read(1) not in (b"", b"\0")
+    except FileNotFoundError:
+        return False
+
+
 def _listed(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .row import Asked, Row, decode, killed
-from .spool import ALIVE, is_alive, segments, unframed
+from .spool import ALIVE, begun, is_alive, segments, unframed
 
 #: What is read at once: more than the longest line.
 CHUNK_BYTES = 128 * 1024
@@ -108,7 +108,7 @@ class Tail:
             self._segments += [Segment(path) for path in segments(self.boot) if path not in known]
         for segment, following in zip(self._segments, self._segments[1:], strict=False):
             # A worker makes the next segment long before it writes to it.
-            segment.sealed = segment.sealed or _begun(following)
+            segment.sealed = segment.sealed or begun(following.path)
         if dead:
             self._dead = True
             for segment in self._segments:
@@ -167,14 +167,6 @@ class Tail:
                 return
             del self._open[oldest.asked.id]
             found.append(Pending(killed(oldest.asked), 0, (oldest.segment,)))
-
-
-def _begun(segment: Segment) -> bool:
-    try:
-        with segment.path.open("rb", buffering=0) as file:
-            return file.read(1) not in (b"", b"\0")
-    except FileNotFoundError:
-        return False
 
 
 def _written(segment: Segment) -> int:

@@ -1,0 +1,123 @@
+"""The recorder's process: ``python -m gw.ledger``, started by :class:`gw.ledger.process.RecorderProcess`.
+
+It needs 15 MB until there is something to record: only then SQLAlchemy is loaded, and asyncio.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import stat
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from ..settings import Settings, load
+from .spool import has_work, lock, spool_dir
+from .status import Status, read_status, write_status
+
+if TYPE_CHECKING:
+    pass
+
+#: Traffic comes first: where cores are scarce, the recorder has a tenth of one.
+NICENESS = 10
+#: Seconds between two looks for something to record, and between two signs of life, while there is nothing.
+_LOOK_EVERY, _STATUS_EVERY = 0.25, 2.0
+
+
+class _Stop:
+    """Whether somebody has asked for the end: by SIGTERM, or by closing the pipe that is standard input."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.pipe = stat.S_ISFIFO(os.fstat(0).st_mode)
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def wait(self, seconds: float) -> bool:
+        if self.pipe and not self.asked:
+            readable, _, _ = select.select([0], [], [], seconds)
+            if readable:
+                self.read()
+        elif not self.asked:
+            time.sleep(seconds)
+        return self.asked
+
+    def read(self) -> None:
+        """Call it when standard input is readable."""
+        if not os.read(0, 4096):
+            self.asked = True
+
+    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
+        self.asked = True
+
+
+def main() -> int:
+    """Record until it is told to stop. 1: there is no place for a spool."""
+    # From a terminal it comes to everybody at once, also where the parent could give us no group of our own.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop = _Stop()
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    settings = load(os.environ)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("gateway").setLevel(settings.server.log_level.upper())
+    spool = spool_dir(settings.ledger)
+    while (held := lock(spool)) is None:
+        if stop.wait(1.0):
+            return 0
+    try:
+        if settings.projects.enabled or _something_to_record(spool, stop):
+            _record(settings, spool, stop)
+    finally:
+        os.close(held)
+    return 0
+
+
+def _something_to_record(spool: Path, stop: _Stop) -> bool:
+    """Wait for it. False: there is nothing, and it is time to stop."""
+    status = read_status(spool) or Status()
+    said_at = -_STATUS_EVERY
+    while not has_work(spool):
+        if stop.wait(_LOOK_EVERY):
+            return has_work(spool)  # what the workers wrote in the meantime
+        if time.monotonic() - said_at > _STATUS_EVERY:
+            said_at = time.monotonic()
+            status.at = time.time()
+            write_status(spool, status)
+    return True
+
+
+def _record(settings: Settings, spool: Path, stop: _Stop) -> None:
+    import asyncio
+
+    from .recorder import Recorder
+    from .task import migrated_engine
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def look() -> None:
+            stop.read()
+            if stop.asked:
+                loop.remove_reader(0)
+                ended.set()
+
+        loop.add_signal_handler(signal.SIGTERM, ended.set)
+        if stop.pipe:
+            loop.add_reader(0, look)
+        if stop.asked:
+            ended.set()
+        open_engine, migrate = migrated_engine(settings.ledger)
+        await Recorder(open_engine, spool, migrate=migrate, eager=settings.projects.enabled).run(ended)
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
