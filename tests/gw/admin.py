@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import orjson
 from blacksheep import Application, Router
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from gw.app import layers
 from gw.catalog import Catalog
@@ -23,7 +26,7 @@ from middleware.disconnect import InFlight
 from tests.databases import environment_of
 from tests.middleware.asgi import Answer, call
 
-from .stub import KEY, StubProvider
+from .stub import KEY, EmbeddingProvider, StubProvider
 
 ADMIN_KEY = "an-admin-key-of-a-sensible-length-0123"
 PEPPER = "a-pepper-of-a-sensible-length-0123456789"
@@ -62,6 +65,7 @@ def settings_of(ledger: Ledger, **environ: str) -> Settings:
             "GATEWAY_API_KEY": KEY,
             "ADMIN_API_KEY": ADMIN_KEY,
             "KEY_PEPPER": PEPPER,
+            "LOCAL_LLM_MODEL_ALLOWLIST": "qwen2.5-coder:7b-instruct,nomic-embed-text",
             "ENABLE_MULTI_PROJECT": "1",
             "RATE_LIMIT_ENABLED": "0",
             **environment_of(ledger),
@@ -75,11 +79,12 @@ async def gateway_over(ledger: Ledger, *, patience: float = 8.0, **environ: str)
     """A gateway over ``ledger`` with ``environ`` beside the usual settings."""
     settings = settings_of(ledger, **environ)
     provider: Any = StubProvider()
+    local: Any = EmbeddingProvider()
     dispatcher = Dispatcher(
         claude=settings.claude,
         local=settings.local,
         anthropic=provider,
-        ollama=None,
+        ollama=local,
         others={},
         successors={},
     )
@@ -89,13 +94,19 @@ async def gateway_over(ledger: Ledger, *, patience: float = 8.0, **environ: str)
     mount(
         routes,
         dispatcher=dispatcher,
-        catalog=Catalog([("", provider)], aliases=dispatcher.aliases),
+        catalog=Catalog([("", provider), ("local:", local)], aliases=dispatcher.aliases),
         drain=Drain(1, in_flight),
         metrics=None,
-        providers=["anthropic"],
+        providers=["anthropic", "ollama"],
         admin=Admin(settings, store, Metrics() if settings.server.metrics else None),
     )
-    verifier = Verifier(lambda: open_engine(settings.ledger), PEPPER.encode(), KEY, poll_seconds=0.05)
+    looks: list[AsyncEngine] = []
+
+    def looking() -> AsyncEngine:
+        looks.append(open_engine(settings.ledger))
+        return looks[0]
+
+    verifier = Verifier(looking, PEPPER.encode(), KEY, poll_seconds=0.05)
     app: Any = routes
     for layer in reversed(layers(settings, metrics=None, in_flight=in_flight, access_log=False)):
         options = dict(layer.options)
@@ -109,5 +120,13 @@ async def gateway_over(ledger: Ledger, *, patience: float = 8.0, **environ: str)
         yield Gateway(app, routes.router, settings)
     finally:
         await routes.stop()  # type: ignore[no-untyped-call]
+        while any(_in_use(engine) for engine in looks):  # it looks at the version: let it finish
+            await anyio.sleep(0.001)
         await verifier.stop()
         await store.close()
+
+
+def _in_use(engine: AsyncEngine) -> bool:
+    pool = engine.pool
+    assert isinstance(pool, AsyncAdaptedQueuePool)
+    return pool.checkedout() > 0

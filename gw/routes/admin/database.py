@@ -20,11 +20,11 @@ class Database:
     directory: Directory | None
 
 
-def open_database(settings: Settings, seconds: float) -> Database:
-    """Connects to nothing yet. ``seconds`` bound each change to the directory. Raises ``DataDirError``,
+def open_database(settings: Settings) -> Database:
+    """Connects to nothing yet. Raises ``DataDirError``,
     ``PepperError`` and ``ValueError`` for a URL that cannot be read."""
     pepper = None
     if settings.projects.enabled:
         pepper = load_pepper(settings.projects.pepper, lambda: data_dir(settings.ledger))
     engine = open_engine(settings.ledger)
-    return Database(engine, None if pepper is None else Directory(engine, pepper, seconds=seconds))
+    return Database(engine, None if pepper is None else Directory(engine, pepper))

@@ -111,7 +111,7 @@ def _rejection(error: Exception) -> Rejection | None:
         case Busy():
             return _away("Other reports are being made at the moment: ask again soon.", "busy")
         case Late():
-            return _away("The ledger's database is slow at the moment: ask again soon.")
+            return _away(str(error) or "The ledger's database is slow at the moment: ask again soon.")
         case Unavailable() | DataDirError() | PepperError():
             return _away(str(error))
     from ...store.engine import is_away

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import examples, projects, status
-from .parameters import flag, path_text, text, whole
-from .schemas import TEXT, fields, page, ref
-from .table import Route
+from . import examples, projects, reports, rows, status
+from .parameters import Parameter, choice, choices, flag, moment, path_text, text, whole
+from .schemas import TEXT, TIME, Shape, fields, listed, maybe, page, ref
+from .table import Handle, Route
 
 _AFTER = text("after", "`next` of the page before.")
 _LIMIT = whole("limit", "Items of a page.", 1, 500, default=100)
@@ -157,7 +157,119 @@ _KEYS = (
     ),
 )
 
+#: Items of a page of a report: a table for a spreadsheet is better in few pieces.
+_ROWS = whole("limit", "Rows of a page.", 1, 10_000, default=1000)
+_FROM = moment("from", "Requests from here on; the beginning of this month (UTC) if not given.")
+_TO = moment("to", "Requests before this time.")
+_FORMAT = choice("format", "`accept: text/csv` asks for the table, too.", ("json", "csv"))
+_WHICH = (
+    text("project", "Id of a project."),
+    text("key", "Id of a key, or the fingerprint of GATEWAY_API_KEY."),
+    text("model", "The model that answered."),
+    text("provider", "The provider that answered."),
+)
+_PAGES = (_AFTER, _ROWS, _FORMAT)
+
+
+def _report(
+    path: str,
+    handle: Handle,
+    summary: str,
+    columns: rows.Columns,
+    example: object,
+    *parameters: Parameter,
+    optional: dict[str, Shape] | None = None,
+    alone: rows.Columns | None = None,
+) -> Route:
+    """``optional`` columns are in some answers; ``alone`` is the other kind of row that it may give."""
+    row = fields({**columns, **(optional or {})}, tuple(optional or ()))
+    answer = row if alone is None else {"anyOf": [row, fields(alone)]}
+    return Route(
+        "GET",
+        path,
+        handle,
+        summary,
+        fields({"from": TIME, "to": maybe(TIME), "rows": listed(answer), "next": maybe(TEXT)}),
+        {"from": "2026-11-01T00:00:00Z", "to": None, "rows": [example], "next": None},
+        (_FROM, _TO, *parameters, *_PAGES),
+        csv=True,
+        errors=(409, 503),
+    )
+
+
+_BY_GROUP: dict[str, Shape] = dict.fromkeys(rows.GROUPS, TEXT)
+_REPORTS = (
+    _report(
+        "/admin/usage",
+        reports.usage,
+        "Requests, tokens, money and times, summed up",
+        rows.USAGE,
+        examples.USAGE,
+        choices(
+            "group_by",
+            "A row for each of these; with `layer`, what each layer saved.",
+            rows.GROUPS,
+            ("day",),
+        ),
+        *_WHICH,
+        flag("percentiles", "The median and the 95th percentile of times, too: slow over many requests."),
+        optional=_BY_GROUP,
+        alone={**rows.LAYERS},
+    ),
+    _report(
+        "/admin/costs",
+        reports.costs,
+        "Dollars: cost, cost without the gateway, what each layer saved; by project or key, what is left",
+        rows.COSTS,
+        examples.COSTS,
+        choices("group_by", "A row for each of these.", rows.GROUPS, ("project",)),
+        *_WHICH,
+        optional={**_BY_GROUP, "budgets": listed(fields(rows.BUDGET))},
+        alone={**rows.LAYERS},
+    ),
+    _report(
+        "/admin/errors",
+        reports.errors,
+        "What failed: alike, or each request; and requests that were aborted or have estimated counts",
+        rows.FAILURES,
+        examples.FAILURE,
+        choice("view", "Failures that are alike, or single requests.", ("summary", "requests"), "summary"),
+        choice("kind", "Which single requests.", ("failed", "aborted", "estimated"), "failed"),
+        *_WHICH,
+        alone=rows.REQUESTS,
+    ),
+    _report(
+        "/admin/routing",
+        reports.routing,
+        "How routing decisions turned out: alike, or each one",
+        rows.ROUTED,
+        examples.ROUTED,
+        choice("view", "Decisions that are alike, or each one.", ("summary", "decisions"), "summary"),
+        text("project", "Id of a project."),
+        text("model", "The model that was chosen."),
+        alone=rows.OUTCOMES,
+    ),
+    _report(
+        "/admin/audit",
+        reports.audit,
+        "Who changed what, newest first",
+        rows.AUDIT,
+        examples.AUDIT,
+        text("actor", "`admin:` and a key's fingerprint, or `cli:` and a user."),
+        text("action", "For example `key.revoke`."),
+        text("subject", "`project:` or `key:` and an id."),
+    ),
+)
+
 _STATUS = (
+    Route(
+        "GET",
+        "/admin/ledger",
+        status.ledger,
+        "How recording goes on this machine",
+        fields(rows.LEDGER),
+        examples.LEDGER,
+    ),
     Route(
         "GET",
         "/admin/metrics",
@@ -178,4 +290,4 @@ _STATUS = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*_PROJECTS, *_KEYS, *_STATUS)
+ROUTES: tuple[Route, ...] = (*_PROJECTS, *_KEYS, *_REPORTS, *_STATUS)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 #: What the common spreadsheets take for the beginning of a formula, also in full width
 #: (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -30,7 +32,7 @@ def cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = str(value)
+    text = orjson.dumps(value).decode() if isinstance(value, dict) else str(value)
     if text.lstrip(" ").startswith(_FORMULA) and _NUMBER.fullmatch(text) is None:
         return f"'{text}"
     return text

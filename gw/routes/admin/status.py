@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from blacksheep import Content, Request, Response
 
 from middleware._metrics import Metrics
 
+from ...ledger.spool import spool_dir
+from ...ledger.status import Status, read_status
 from .._http import Handler, guarded
 from .mounting import Admin, Refused, answer
+from .rows import ledger_row
 from .table import Call
+
+#: A recorder that says nothing for so long is not there.
+SILENT_SECONDS = 30.0
 
 
 async def metrics(admin: Admin, call: Call) -> Response:
@@ -33,6 +40,20 @@ async def _rendered(metrics: Metrics) -> Response:
     # Summing the workers' files takes milliseconds: not on the loop that streams answers.
     body, content_type = await asyncio.to_thread(metrics.render)
     return Response(200, None, Content(content_type.encode(), body))
+
+
+async def ledger(admin: Admin, call: Call) -> Response:
+    """How recording goes on this machine: what waits to be written, and what was lost or refused."""
+    books = admin.settings.ledger
+    if not books.enabled:
+        return answer(ledger_row("off", Status()))
+    status = await asyncio.to_thread(lambda: read_status(spool_dir(books)))
+    if status is None:
+        return answer(ledger_row("never started", Status()))
+    state = (
+        "stopped" if time.time() - status.at > SILENT_SECONDS else "behind" if status.error else "recording"
+    )
+    return answer(ledger_row(state, status))
 
 
 async def describe(admin: Admin, call: Call) -> Response:

@@ -17,6 +17,8 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 8.0
 #: Requests that may ask the database at the same time: reports never take it away from the traffic.
 AT_ONCE = 8
+#: Seconds that cancelled work may take to let go of its connection when the worker stops.
+LAST_SECONDS = 2.0
 
 
 class Late(Exception):
@@ -65,6 +67,8 @@ class AdminStore:
     async def close(self) -> None:
         for task in self._running:
             task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=LAST_SECONDS)
         if self._database is not None:
             database, self._database = self._database, None
             await database.engine.dispose()
@@ -79,7 +83,7 @@ class AdminStore:
     def _open(self) -> Database:
         from .database import open_database
 
-        return open_database(self._settings, self._patience)
+        return open_database(self._settings)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
