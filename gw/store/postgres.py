@@ -50,11 +50,11 @@ class Address:
         return cls(parts._replace(query=urlencode(kept)).geturl(), seconds)
 
     async def connect_to(self, seconds: float) -> asyncpg.Connection:
-        """A connection whose statements may take ``seconds``. Raises what asyncpg does, ``OSError`` and
-        ``TimeoutError``."""
+        """A connection whose statements may take ``seconds``, as may connecting. Raises what asyncpg does,
+        ``OSError`` and ``TimeoutError``."""
         import asyncpg
 
         # Both are floats in its documentation; its code has no annotations.
-        times: dict[str, Any] = {"timeout": self.patience, "command_timeout": seconds}
+        times: dict[str, Any] = {"timeout": min(self.patience, seconds), "command_timeout": seconds}
         opened = await asyncpg.connect(self.url, server_settings={"timezone": "UTC"}, **times)
         return cast("asyncpg.Connection", opened)
