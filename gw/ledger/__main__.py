@@ -15,14 +15,10 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from ..settings import Settings, load
 from .spool import has_work, lock, spool_dir
 from .status import Status, read_status, write_status
-
-if TYPE_CHECKING:
-    pass
 
 #: Traffic comes first: where cores are scarce, the recorder has a tenth of one.
 NICENESS = 10

@@ -71,7 +71,10 @@ class Tail:
         found: list[Pending] = []
         for segment in self._segments:
             if not segment.finished:
-                segment.finished = self._read(segment, found, limit) and segment.sealed
+                try:
+                    segment.finished = self._read(segment, found, limit) and segment.sealed
+                except FileNotFoundError:  # its worker had made it ahead, and has had no use for it
+                    segment.finished = True
             if not segment.finished:
                 break
         else:
