@@ -38,10 +38,10 @@ _CLIENT_CLOSED = 499
 _ABORTED_STATUS = {"deadline": 504, "shutdown": 503}
 
 
-#: ``(scope, state, at, status, seconds, ttft_seconds)``, once for every request that is over, also for one that
-#: was refused or cancelled. ``at``: when it arrived, in Unix seconds. ``status`` is that of the answer; 499, 503
-#: or 504 where it was broken off by the client, the server's end or the deadline. ``ttft_seconds``: from the
-#: arrival to the first content; None where there was none.
+#: ``(scope, state, at, status, seconds, ttft_seconds)``, once for every request that is over, also for one
+#: that was refused or cancelled. ``at``: when it arrived, in Unix seconds. ``status`` is that of the answer;
+#: 499, 503 or 504 where it was broken off by the client, the server's end or the deadline. ``ttft_seconds``:
+#: from the arrival to the first content; None where there was none.
 Record = Callable[[Scope, dict[str, Any], float, int, float, "float | None"], None]
 
 

@@ -111,20 +111,24 @@ class Ledger:
         self._ids = _random_ids()
 
     def asked(self, scope: Scope, completion: Completion) -> None:
-        """An upstream is about to be asked for ``completion``, the first time for this request or again.
-        Raises :class:`LedgerFull`."""
+        """An upstream is about to be asked for ``completion``, the first time for this request or (another
+        one) again: a request has one row. Raises :class:`LedgerFull`."""
         state: dict[str, Any] = scope["state"]
         principal: Principal | None = state.get(PRINCIPAL)
-        if principal is None or _ENTRY in state:
+        if principal is None:
             return
+        known: _Entry | None = state.get(_ENTRY)
         journal = self._journal
-        if self._refuse and journal.full:
+        if known is None and self._refuse and journal.full:
             raise LedgerFull
         at = time()
         body: Body = state[BODY]
         variant = variant_of(body.json())
         provider, model = completion.provider, completion.model
         rates = self.prices.rates(provider, model, at, variant=variant)
+        if known is not None:
+            state[_ENTRY] = (known[0], at, model, variant, rates)
+            return
         row_id = self._new_id(at)
         prompt = _size(body.raw)
         reservation: Reservation | None = state.get(RESERVATION)

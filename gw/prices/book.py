@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from .overrides import Override, read
 from .published import Published
 from .rates import FREE, Rates
+
+logger = logging.getLogger("gateway")
 
 #: Machines of one's own, and the simulation of the demo.
 FREE_PROVIDERS = frozenset({"ollama", "simulated"})
@@ -92,7 +95,10 @@ class PriceBook:
     def _public(self, provider: str, names: list[str], at: datetime, variant: str) -> Rates | None:
         key, _, value = variant.partition("=")
         way = {key: value} if value else {}
-        for name in names:
-            if (rates := self._published.rates(provider, name, at, way)) is not None:
-                return rates
+        try:
+            for name in names:
+                if (rates := self._published.rates(provider, name, at, way)) is not None:
+                    return rates
+        except Exception:  # a list of prices that cannot be read must not stop every answer
+            logger.exception("the published prices of %s cannot be read: they are unknown", provider)
         return None

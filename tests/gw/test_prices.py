@@ -250,3 +250,15 @@ def test_saved_tokens_are_worth_what_the_prompts_tokens_cost_on_average(
     else:
         average = Decimal(rates.cost(plain, 0, read, write_5m, write_1h)) / prompt
         assert abs(worth - average * saved) <= 1
+
+
+def test_prices_that_cannot_be_read_are_unknown_and_stop_no_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def changed(*_: Any) -> None:
+        raise AttributeError("find_model is called otherwise now")
+
+    book = PriceBook()
+    monkeypatch.setattr("gw.prices.published.Published._find", changed)
+    assert [book.rates("anthropic", SONNET, NOW) for _ in range(3)] == [None] * 3
+    assert caplog.text.count("are unknown") == 1, "once for each model and quarter of an hour"

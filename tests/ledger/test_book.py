@@ -12,14 +12,27 @@ from typing import Any
 import orjson
 import pytest
 
+from gw.ledger.book import Ledger
 from gw.ledger.row import Asked, Row, encode
 from gw.prices import PriceBook
-from middleware._state import RESERVATION, Reservation, Saving, add_saving
+from middleware._body import Body
+from middleware._state import (
+    BODY,
+    COMPLETION,
+    PRINCIPAL,
+    REQUEST_ID,
+    RESERVATION,
+    Completion,
+    Principal,
+    Reservation,
+    Saving,
+    add_saving,
+)
 from providers.types import Usage
 from tests.gw.stub import KEY, Front, MemoryJournal, front
 from tests.middleware.asgi import Answer, Client, answer_of, body_messages, call, make_scope
 
-from .upstream import PART, REQUEST_ID, UNANSWERED, WHOLE, Upstream
+from .upstream import PART, THEIR_ID, UNANSWERED, WHOLE, Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -109,7 +122,7 @@ async def test_an_answer_is_written_down_with_what_its_upstream_reported(
     assert (row.model, row.provider, row.attempts) == (MODEL, "anthropic", 2)
     assert tokens(row) == WHOLE
     assert row.cost_nano == row.counterfactual_nano == cost(WHOLE)
-    assert row.upstream_request_id == REQUEST_ID
+    assert row.upstream_request_id == THEIR_ID
     assert (row.aborted, row.error_stage, row.error_code, row.savings, row.reservation) == (
         "",
         "",
@@ -161,7 +174,7 @@ async def test_an_upstreams_refusal_is_named_and_cost_nothing(
     _, row = only(journal)
     assert row.status == answer.status >= 500
     assert (row.error_stage, row.error_code) == ("response", "upstream_overloaded")
-    assert (row.upstream_request_id, row.attempts) == (REQUEST_ID, 2)
+    assert (row.upstream_request_id, row.attempts) == (THEIR_ID, 2)
     assert (tokens(row), row.cost_nano) == (Usage(), 0)
 
 
@@ -371,6 +384,27 @@ async def test_a_full_ledger_stops_nobody_where_the_operator_says_so(
     ) as gateway:
         assert (await gateway.post(*body_of("chat"))).status == 200
     assert len(journal.rows) == 1, "it is offered to the journal, which counts what it loses"
+
+
+async def test_a_request_that_is_asked_twice_has_one_row_at_the_last_ones_price(
+    journal: MemoryJournal, prices: PriceBook
+) -> None:
+    ledger = Ledger(journal, prices)
+    body = Body(b'{"model": "claude-quartz-9"}', Client().receive)
+    state: dict[str, Any] = {PRINCIPAL: Principal("red", "k1"), REQUEST_ID: "r", BODY: body}
+    scope = {**make_scope(), "state": state}
+    for model in ("claude-quartz-9", MODEL):
+        done = state[COMPLETION] = Completion("anthropic", model, requested_model="claude-quartz-9")
+        ledger.asked(scope, done)
+        journal.full = True  # what has begun is not refused half-way
+    done.input_tokens = 10
+    ledger.price(state)
+    ledger.price(state)
+    ledger.finished(scope, state, 1.0, 200, 0.5, 0.25)
+    (asked,), (row,) = journal.asked, journal.rows
+    assert asked.id == row.id
+    assert (asked.model, asked.cost_nano) == ("claude-quartz-9", None)
+    assert (row.model, row.cost_nano, row.ttft_ms, row.duration_ms) == (MODEL, 10 * PRICES[0], 250, 500)
 
 
 async def test_ids_are_never_the_same(journal: MemoryJournal, prices: PriceBook) -> None:

@@ -24,14 +24,14 @@ WHOLE = Usage(1_000, 200, 3_000, 400, 50, 30)
 PART = Usage(1_000, 7, 3_000, 400, 50, estimated=frozenset({"output"}))
 #: What a call has used that came to no answer, as far as anybody knows.
 UNANSWERED = Usage(900, 0, estimated=frozenset({"input", "output"}))
-REQUEST_ID = "req_of_the_upstream"
+THEIR_ID = "req_of_the_upstream"
 
 
 class _Reply:
     """Both kinds of reply at once: translated and passed on."""
 
     dropped: tuple[str, ...] = ()
-    upstream_request_id: str | None = REQUEST_ID
+    upstream_request_id: str | None = THEIR_ID
     finish_reason: str | None = "stop"
     first_token_at: float | None = None
     attempts = 2
@@ -93,10 +93,10 @@ class Upstream:
     async def _answer(self, exchange: Exchange, model: str, stream: bool) -> _Reply:
         self.calls += 1
         exchange.attempts = 2
-        exchange.upstream_request_id = REQUEST_ID
+        exchange.upstream_request_id = THEIR_ID
         if self.refuses:
             raise Overloaded(
-                "Too busy.", provider=self.name, upstream_status=529, upstream_request_id=REQUEST_ID
+                "Too busy.", provider=self.name, upstream_status=529, upstream_request_id=THEIR_ID
             )
         if self.hangs and not stream:
             exchange.usage = UNANSWERED
