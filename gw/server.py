@@ -22,6 +22,7 @@ from middleware._asgi import ASGIApp
 from .drain import hold_back_interrupts
 from .ledger.process import RecorderProcess
 from .settings import Settings, load
+from .supervised import Supervised
 
 #: Set by the command line for its workers, which read the environment again.
 SIMULATED = "GATEWAY_SIMULATED"
@@ -38,7 +39,7 @@ def create() -> ASGIApp:
     # Its default is a second series beside each counter, of start times that nobody reads.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     hold_back_interrupts()
-    _stop_with_parent()
+    stop_with_parent()
     _batch()
     return create_app(load(os.environ, simulated=os.environ.get(SIMULATED) == "1"), own_process=True)
 
@@ -54,10 +55,13 @@ def run(settings: Settings) -> None:
     _catch_early_signals()
     metrics_dir = _share_metrics(settings)
     recorder = RecorderProcess() if settings.ledger.enabled else None
+    admin = None if settings.server.admin_port is None else Supervised("/admin", "gw.admin_server")
     try:
         # Before the workers, which inherit an end of its pipe: it outlives them, and not its parent alone.
         if recorder is not None:
             recorder.start()
+        if admin is not None:
+            admin.start()
         Granian(
             "gw.server:create",
             factory=True,
@@ -77,6 +81,8 @@ def run(settings: Settings) -> None:
             log_dictconfig=log_config(settings.server.log_level),
         ).serve()
     finally:
+        if admin is not None:
+            admin.stop()
         if recorder is not None:
             recorder.stop()
         if metrics_dir is not None:
@@ -95,7 +101,7 @@ def _catch_early_signals() -> None:
         os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
-def _stop_with_parent() -> None:
+def stop_with_parent() -> None:
     """Let a worker drain when its parent is killed (Linux), or it would keep the port for ever."""
     parent = multiprocessing.parent_process()
     if parent is None or sys.platform != "linux":
@@ -120,13 +126,14 @@ def _batch() -> None:
 
 
 def _share_metrics(settings: Settings) -> str | None:
-    """Several workers write their metrics to one directory, from which any of them can sum up.
+    """Several processes write their metrics to one directory, from which any of them can sum up.
 
     Returns the directory if it is ours to remove. Raises ``SystemExit`` saying what to do when there
     is no place to write to, as in a container with a read-only root and no tmpfs.
     """
     given = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if not settings.server.metrics or (settings.server.workers == 1 and not given):
+    alone = settings.server.workers == 1 and settings.server.admin_port is None
+    if not settings.server.metrics or (alone and not given):
         return None
     try:
         if given:
