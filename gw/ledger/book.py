@@ -7,9 +7,7 @@ an answer. The cost is computed here, once, while the request is still at hand.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import chain
 from time import time
 from typing import Any, Protocol
@@ -17,8 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from middleware._asgi import Scope
-from middleware._body import Body, BodyError
-from middleware._paths import canonical
+from middleware._body import Body
 from middleware._reject import Rejection
 from middleware._state import (
     ABORTED,
@@ -34,33 +31,20 @@ from middleware._state import (
     Reservation,
     Saving,
 )
-from providers.estimate import BYTES_PER_TOKEN, IMAGE_TOKENS
 
 from ..errors import one_line
 from ..prices import PriceBook, Rates, variant_of
+from .asking import dialect_of, is_for_models, tokens_in, wish_of
 from .row import ASKED, ROW
 
 #: Where a request finds the ledger, and what it has of it: ``scope["state"]``.
 LEDGER = "gateway.ledger"
 _ENTRY = "gateway.ledger.entry"
 
-#: Paths (canonical, without ``/v1``) -> what rows call the dialect.
-_DIALECTS = {
-    "/chat/completions": "chat",
-    "/messages": "messages",
-    "/responses": "responses",
-    "/completions": "completions",
-    "/embeddings": "embeddings",
-}
 #: Characters that the columns of the table hold.
 _NAME, _STAGE, _CODE, _ABORTED = 256, 64, 128, 32
-#: Characters of a path; longer ones are nobody's route, and must not fill the memory.
-_LONGEST = 256
 #: Seconds until the journal may have room again.
 _RETRY_AFTER = 5
-#: Bytes; a larger request may be images for the most part, whose bytes say nothing of their tokens.
-_LARGE = 32 * 1024
-_BASE64 = re.compile(rb'"(?:data:[^",;]{0,80};base64,)?[A-Za-z0-9+/]{1024,}+={0,2}"')
 #: More than any model reads; what is reported beyond it would not fit into the table.
 _MOST_TOKENS = 10**12
 
@@ -130,7 +114,7 @@ class Ledger:
             state[_ENTRY] = (known[0], at, model, variant, rates)
             return
         row_id = self._new_id(at)
-        prompt = _size(body.raw)
+        prompt = tokens_in(body.raw)
         reservation: Reservation | None = state.get(RESERVATION)
         journal.write(
             _line(
@@ -141,7 +125,7 @@ class Ledger:
                     state[REQUEST_ID],
                     principal.project,
                     principal.key_id,
-                    _dialect(scope["path"]),
+                    dialect_of(scope["path"]),
                     completion.requested_model,
                     model,
                     provider,
@@ -205,7 +189,7 @@ class Ledger:
         completion: Completion | None = state.get(COMPLETION)
         if entry is None:
             # 429: a limit of the gateway's own, since no upstream was asked.
-            if status == 429 or scope["method"] != "POST" or not _is_for_models(scope["path"]):
+            if status == 429 or scope["method"] != "POST" or not is_for_models(scope["path"]):
                 return
             if self._journal.full:
                 return  # what little room there is belongs to those that cost something
@@ -213,7 +197,7 @@ class Ledger:
             completion.attempts = 0
             completion.cost_nano = completion.cost_nano or 0
             if not completion.requested_model:
-                completion.requested_model, completion.stream = _wish(state)
+                completion.requested_model, completion.stream = wish_of(state)
         assert completion is not None  # whoever asks an upstream makes one
         cost, saved = completion.cost_nano, completion.saved_nano
         failed = completion.upstream_error or state.get(REFUSED)
@@ -226,7 +210,7 @@ class Ledger:
             state[REQUEST_ID],
             principal.project,
             principal.key_id,
-            _dialect(scope["path"]),
+            dialect_of(scope["path"]),
             completion.requested_model,
             completion.model,
             completion.provider,
@@ -271,39 +255,6 @@ def _random_ids() -> Iterator[str]:
 def _batch_of_ids() -> list[str]:
     digits = os.urandom(12 * 256).hex()  # one system call for many
     return [digits[at : at + 24] for at in range(0, len(digits), 24)]
-
-
-@lru_cache(maxsize=256)
-def _dialect(path: str) -> str:
-    """What rows call the dialect of ``path``; "" where no model answers."""
-    path = canonical(path)
-    return "simple" if path == "/chat" else _DIALECTS.get(path.removeprefix("/v1"), "")
-
-
-def _is_for_models(path: str) -> bool:
-    return len(path) <= _LONGEST and bool(_dialect(path))
-
-
-def _size(request: bytes) -> int:
-    """About how many tokens ``request`` is."""
-    size = len(request)
-    if size < _LARGE:
-        return int(size / BYTES_PER_TOKEN) + 1
-    embedded = [match.end() - match.start() for match in _BASE64.finditer(request)]
-    return int((size - sum(embedded)) / BYTES_PER_TOKEN) + 1 + len(embedded) * IMAGE_TOKENS
-
-
-def _wish(state: dict[str, Any]) -> tuple[str, bool]:
-    """The model that a refused request names, and whether it asks for a stream; as far as it can be read."""
-    body: Body | None = state.get(BODY)
-    try:
-        value = None if body is None else body.json()
-    except BodyError:
-        value = None
-    if not isinstance(value, dict):
-        return "", False
-    model = value.get("model")
-    return (one_line(model[:_NAME]) if isinstance(model, str) else ""), value.get("stream") is True
 
 
 def _savings(state: dict[str, Any]) -> list[Saving]:
