@@ -44,11 +44,11 @@ async def read_version(engine: AsyncEngine) -> int:
         return (await connection.execute(_VERSION)).scalar() or 0
 
 
-async def read_records(engine: AsyncEngine, ids: Sequence[str]) -> dict[str, Record]:
-    """The keys among ``ids`` that there are. One that cannot be read is not among them, and is logged."""
+async def read_records(engine: AsyncEngine, ids: Sequence[str]) -> dict[str, Record | None]:
+    """The keys among ``ids`` that there are; None for one that cannot be read, which is logged."""
     async with reading(engine) as connection:
         rows = (await connection.execute(_KEYS.where(keys.c.id.in_(ids)))).all()
-    found: dict[str, Record] = {}
+    found: dict[str, Record | None] = {}
     known: dict[str, Project] = {}  # many keys, few projects
     for version, *values in rows:
         row = dict(zip(_KEY_NAMES, values, strict=False))
@@ -59,6 +59,7 @@ async def read_records(engine: AsyncEngine, ids: Sequence[str]) -> dict[str, Rec
                 project = known[key.project] = project_of(dict(zip(_PROJECT_NAMES, columns, strict=True)))
         except Exception:  # noqa: BLE001 - somebody has written into the table by hand
             _log.error("the row of the key %s, or of its project, cannot be read", row["id"])
+            found[row["id"]] = None
             continue
         alive = key.revoked_at is None and project.archived_at is None
         found[key.id] = Record(

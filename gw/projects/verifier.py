@@ -114,6 +114,7 @@ class Verifier:
         self._changed = True  # what is remembered is older than `_version`
         self._good_until = float("-inf")  # of what is remembered
         self._away = False
+        self._stopped = False
         self._engine: AsyncEngine | None = None
         self._poller: asyncio.Task[None] | None = None
 
@@ -127,6 +128,7 @@ class Verifier:
 
     async def stop(self) -> None:
         """Let go of the database. Waits for it a moment, and no longer."""
+        self._stopped = True
         tasks = [*self._asking.values(), *([self._poller] if self._poller else [])]
         for task in tasks:
             task.cancel()
@@ -199,10 +201,12 @@ class Verifier:
         from .records import read_records
 
         async with self._slots:
-            record = (await read_records(engine, [id])).get(id)
-        if record is None:
+            found = await read_records(engine, [id])
+        if id not in found:
             _remember(self._absent, id, self._monotonic() + self._absent_seconds, self._capacity)
             return None
+        if (record := found[id]) is None:
+            raise CannotTell("the key's row cannot be read")
         known = _Known(record)
         # Where the directory has changed since, what is remembered was asked again without this one.
         if record.version >= self._version:
@@ -216,7 +220,7 @@ class Verifier:
                 async with asyncio.timeout(_REFRESH_SECONDS):
                     await self._poll(engine)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
-                if not self._away:
+                if not (self._away or self._stopped):
                     _log.error("keys cannot be checked, those known are good for a while: %s", _name(error))
                 self._away = True
             else:
@@ -224,6 +228,8 @@ class Verifier:
                     _log.warning("keys can be checked again")
                 self._away = False
                 self._good_until = begun + self._stale_seconds
+            if self._stopped:  # cancelled within a driver, a task may see another error instead
+                return
             await asyncio.sleep(self._poll_seconds * random.uniform(0.75, 1.25))  # noqa: S311 - spreads workers
 
     async def _poll(self, engine: AsyncEngine) -> None:
