@@ -86,7 +86,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]
         yield ledger_of(folder)
         return
     template: str = request.getfixturevalue("postgres_template")
-    with _created(request.getfixturevalue("postgres_server"), template) as url:
+    with created(request.getfixturevalue("postgres_server"), template) as url:
         yield ledger_of(folder, url)
 
 
@@ -98,7 +98,7 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[L
     if request.param == "sqlite":
         yield ledger_of(folder)
         return
-    with _created(request.getfixturevalue("postgres_server"), "template1") as url:
+    with created(request.getfixturevalue("postgres_server"), "template1") as url:
         yield ledger_of(folder, url)
 
 
@@ -112,7 +112,8 @@ async def engine(database: Ledger, anyio_backend: str) -> AsyncIterator[AsyncEng
 
 
 @contextmanager
-def _created(server: Postgres, template: str) -> Iterator[str]:
+def created(server: Postgres, template: str) -> Iterator[str]:
+    """The URL of a database that is a copy of ``template``."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     statement(server, f"CREATE DATABASE {name} TEMPLATE {template}", database="postgres")
     yield _url(server, name)

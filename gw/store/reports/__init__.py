@@ -8,6 +8,7 @@ one that requests wait for.
 
 from ._query import LIMIT as LIMIT
 from ._query import MOST as MOST
+from ._query import report as report
 from .listings import audit as audit
 from .listings import failures as failures
 from .listings import list_requests as list_requests
