@@ -22,9 +22,10 @@ _DIALECTS = {
     "/completions": "completions",
     "/embeddings": "embeddings",
 }
-#: Bytes; a larger request may be images for the most part, whose bytes say nothing of their tokens.
-_LARGE = 32 * 1024
-_BASE64 = re.compile(rb'"(?:data:[^",;]{0,80};base64,)?[A-Za-z0-9+/]{1024,}+={0,2}"')
+#: Bytes between two looks for an image or a file: a string of twice that size without the spaces and line
+#: ends of a text, whose bytes say nothing of their tokens. Smaller ones are taken for text.
+_STEP = 8 * 1024
+_BLANKS = re.compile(rb"[ \\]")
 #: Characters of a path; longer ones are nobody's route, and must not fill the memory.
 _LONGEST = 256
 
@@ -44,10 +45,18 @@ def is_for_models(path: str) -> bool:
 def tokens_in(request: bytes) -> int:
     """About how many tokens ``request`` is."""
     size = len(request)
-    if size < _LARGE:
-        return int(size / BYTES_PER_TOKEN) + 1
-    embedded = [match.end() - match.start() for match in _BASE64.finditer(request)]
-    return int((size - sum(embedded)) / BYTES_PER_TOKEN) + 1 + len(embedded) * IMAGE_TOKENS
+    images = at = 0
+    while len(request) - at > _STEP:
+        # (Looking at every string, or for the pattern of base64, takes longer than parsing the whole.)
+        quote = request.find(b'"', at)
+        if quote < 0:
+            break
+        text = quote - at
+        if text >= _STEP and not _BLANKS.search(request, at, at + _STEP):
+            images += 1
+            size -= text
+        at += max(text, _STEP)
+    return int(size / BYTES_PER_TOKEN) + 1 + images * IMAGE_TOKENS
 
 
 def wish_of(state: dict[str, Any]) -> tuple[str, bool]:
