@@ -100,10 +100,15 @@ class Recorder:
             stopped.cancel()
             await asyncio.wait({work, stopped}, timeout=LAST_PASS_SECONDS)
             self._write_status()
-            if self._engine is not None:
-                with suppress(Exception):
-                    async with asyncio.timeout(1.0):
-                        await self._engine.dispose()
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the database, as :meth:`run` does at its end."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            with suppress(Exception):
+                async with asyncio.timeout(1.0):
+                    await engine.dispose()
 
     async def prepare(self) -> None:
         """Open the database and migrate it, if that has not been done. Raises what keeps it from that."""
