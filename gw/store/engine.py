@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ POOL_SECONDS = 2.0
 #: Between two looks at the clock in a query of SQLite; some 10,000 instructions take a millisecond.
 _INSTRUCTIONS = 20_000
 _READS = "gateway_reads"
+_DEADLINE = "gateway_deadline"
 _OPENED = "gateway_opened"
 
 
@@ -89,7 +91,8 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     async with engine.connect() as plain:
         if engine.dialect.name == "sqlite":
             connection = await plain.execution_options(**{_READS: True})
-            async with _stopped_after(connection, opened(engine).seconds):
+            info = (await connection.get_raw_connection()).info
+            with _stopped_at(monotonic() + opened(engine).seconds, info):
                 yield connection
         else:
             yield await plain.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -100,12 +103,17 @@ def is_away(error: BaseException) -> bool:
     so that the same may well succeed later; False where what was asked for is wrong."""
     from sqlalchemy import exc
 
-    if isinstance(error, OSError | TimeoutError | exc.TimeoutError | exc.InterfaceError):
+    if isinstance(error, OSError | TimeoutError | exc.TimeoutError):
         return True
     if not isinstance(error, exc.DBAPIError):
         return False
     if error.connection_invalidated or isinstance(error, exc.OperationalError):
         return True
+    if isinstance(error, exc.InterfaceError):
+        # asyncpg's, who also says so of an argument that does not fit its column.
+        return not isinstance(error.driver_exception, ValueError)
+    if type(error) is exc.DatabaseError:
+        return True  # SQLite's, of a file that is no database
     state = getattr(error.orig, "sqlstate", None) or ""
     return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
 
@@ -165,9 +173,14 @@ def _sqlite(path: Path, connections: int, seconds: float) -> AsyncEngine:
         hide_parameters=True,
     )
 
-    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    def prepare(connection: Any, entry: ConnectionPoolEntry) -> None:
+        info = entry.info
+        info[_DEADLINE] = inf
+        connection.run_async(
+            lambda driver: driver.set_progress_handler(lambda: monotonic() > info[_DEADLINE], _INSTRUCTIONS)
+        )
         # SQLAlchemy begins transactions itself: sqlite3 begins them late, and none for definitions.
-        connection.isolation_level = None  # type: ignore[attr-defined,unused-ignore]
+        connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in (
             "PRAGMA journal_mode = WAL",
@@ -186,16 +199,22 @@ def _sqlite(path: Path, connections: int, seconds: float) -> AsyncEngine:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
     event.listen(engine.sync_engine, "do_connect", make_private)
+    event.listen(engine.sync_engine, "handle_error", _stop_given_up)
     event.listen(engine.sync_engine, "connect", prepare)
     event.listen(engine.sync_engine, "begin", begin)
     return engine
 
 
-@asynccontextmanager
-async def _stopped_after(connection: AsyncConnection, seconds: float) -> AsyncIterator[None]:
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    deadline = monotonic() + seconds
-    await driver.set_progress_handler(lambda: monotonic() > deadline, _INSTRUCTIONS)
+def _stop_given_up(context: ExceptionContext) -> None:
+    """Nobody waits for the statement any more, but closing the connection would."""
+    if isinstance(context.original_exception, asyncio.CancelledError) and context.connection is not None:
+        context.connection.connection.info[_DEADLINE] = 0.0
+
+
+@contextmanager
+def _stopped_at(deadline: float, info: dict[Any, Any]) -> Iterator[None]:
+    """``info`` is that of a connection of :func:`_sqlite`."""
+    info[_DEADLINE] = deadline
     try:
         yield
     except Exception as error:
@@ -203,4 +222,4 @@ async def _stopped_after(connection: AsyncConnection, seconds: float) -> AsyncIt
             raise TimeoutError from error
         raise
     finally:
-        await asyncio.shield(driver.set_progress_handler(None, _INSTRUCTIONS))
+        info[_DEADLINE] = inf

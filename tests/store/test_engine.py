@@ -147,6 +147,43 @@ async def test_what_is_wrong_is_not_taken_for_a_database_that_is_away(engine: As
     assert not is_away(ValueError("cursor"))
 
 
+@pytest.mark.parametrize("number", [2**63, 2**70])
+async def test_a_number_that_no_column_holds_is_not_taken_for_a_database_that_is_away(
+    engine: AsyncEngine, number: int
+) -> None:
+    async with engine.connect() as connection:
+        with pytest.raises(Exception) as raised:
+            await connection.execute(insert(directory_version).values(id=1, version=number))
+    assert not is_away(raised.value)
+
+
+async def test_a_file_that_is_no_database_is_away(tmp_path: Path) -> None:
+    (tmp_path / "gateway.db").write_bytes(b"no database" * 1000)
+    engine = open_engine(ledger_of(tmp_path))
+    with pytest.raises(Exception) as raised:
+        async with reading(engine) as connection:
+            await connection.execute(select(directory_version))
+    assert is_away(raised.value)
+    await engine.dispose()
+
+
+async def test_a_statement_that_nobody_waits_for_is_stopped(database: Ledger) -> None:
+    engine = open_engine(database, connections=1, seconds=3600)
+
+    async def read() -> None:
+        async with reading(engine) as connection:
+            await connection.execute(text(_ENDLESS[engine.dialect.name]))
+
+    task = asyncio.create_task(read())
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with reading(engine) as connection:
+        assert (await connection.execute(text("SELECT 1"))).scalar() == 1
+    await engine.dispose()
+
+
 @only_postgresql
 async def test_a_mistake_in_a_query_is_not_taken_for_a_database_that_is_away(engine: AsyncEngine) -> None:
     with pytest.raises(ProgrammingError) as wrong:
