@@ -50,9 +50,13 @@ def isolation(
     connections: int = 64,
     database_url: str | None = None,
     seed: int = 0,
+    reports: int | None = None,
     progress: Callable[[int], None] = lambda sent: None,
 ) -> Result:
-    """Send ``requests`` of ``projects`` at once through a gateway of its own, and search what came of it."""
+    """Send ``requests`` of ``projects`` at once through a gateway of its own, and search what came of it.
+
+    ``reports``: of how many projects the reports are read (None: of all).
+    """
     canaries = Canaries()
     tenants = [canaries.tenant(number) for number in range(projects)]
     with tempfile.TemporaryDirectory() as home:
@@ -68,7 +72,7 @@ def isolation(
             expected = sum(tenant.rows for tenant in tenants)
             database = f"sqlite:///{servers.data}/gateway.db" if database_url is None else database_url
             rows = asyncio.run(_with(database, lambda e: traces.recorded(e, expected, _RECORDED_WITHIN)))
-            problems = [*traffic.problems, *traces.in_reports(servers, canaries, tenants)]
+            problems = [*traffic.problems, *traces.in_reports(servers, canaries, tenants, reports)]
         # All has been written that is ever written: the journals, the log, the database.
         problems += asyncio.run(_with(database, lambda e: traces.in_tables(e, canaries, tenants)))
         problems += traces.in_files(canaries, servers.log, servers.data)
