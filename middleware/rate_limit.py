@@ -62,7 +62,7 @@ class RateLimitMiddleware:
         on_reject: OnReject = reject_json,
     ) -> None:
         self.app = app
-        self._limiter = _in_process(rpm) if limiter is None else limiter
+        self._limiter = in_process(rpm) if limiter is None else limiter
         self._store = MemoryStore() if store is None else store
         self._factor = factor
         self._name = name
@@ -136,7 +136,7 @@ def _is_limited(accounts: Iterable[Account]) -> bool:
     return False
 
 
-def _in_process(rpm: float) -> Limiter:
+def in_process(rpm: float) -> Limiter:
     if not rpm > 0:
         raise ValueError(_nobody(rpm))
     return MemoryLimiter(rpm) if rpm >= 1 else MemoryLimiter(1, period=60 / rpm)

@@ -126,7 +126,7 @@ class Drain:
 
     def verdict(self, level: float, amount: float, *, allowed: bool) -> Verdict:
         """How the limit stands at ``level`` (after the decision), for a request of ``amount``."""
-        left = (self.room - level) / self.each + _SLACK
+        left = min((self.room - level) / self.each + _SLACK, self.capacity)
         wanted = 1.0 if allowed else min(amount, self.capacity)
         wait = level + wanted * self.each - self.room
         return Verdict(

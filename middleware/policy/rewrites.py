@@ -36,7 +36,7 @@ def bounded(body: Body, most: int, own: Collection[str], add: str) -> Body:
     for anything else is lowered to half, or thinking is left out. Raises :class:`WrongType`.
     """
     changed: Body = {}
-    named = False
+    named, least = False, most
     for name in BOUNDS:
         bound = body.get(name)
         if bound is None:
@@ -46,16 +46,16 @@ def bounded(body: Body, most: int, own: Collection[str], add: str) -> Body:
         named = named or name in own
         if bound > most:
             changed[name] = most
-        else:
-            most = bound
+        least = min(least, bound)
     if not named:
-        changed[add] = most
+        changed[add] = least
     thinking = body.get("thinking")
     if changed and isinstance(thinking, dict):
         budget = thinking.get("budget_tokens")
-        if type(budget) is int and budget >= most:
-            fits = most // 2 >= MIN_BUDGET
-            changed["thinking"] = {**thinking, "budget_tokens": most // 2} if fits else {"type": "disabled"}
+        if type(budget) is int and budget >= least:
+            half = least // 2
+            fits = half >= MIN_BUDGET
+            changed["thinking"] = {**thinking, "budget_tokens": half} if fits else {"type": "disabled"}
     return {**body, **changed} if changed else body
 
 

@@ -113,8 +113,15 @@ class Batches:
                     self._overdue = False
                     self._timer.cancel()
         finally:
-            self._under_way = []
             self._sending = None
+            self._fail()  # nobody, if all went well
+
+    def _fail(self) -> None:
+        """Whoever waits need not wait any longer."""
+        calls, self._waiting = [*self._under_way, *self._waiting], []
+        for call in calls:
+            if call.answer is not None and not call.answer.done():
+                call.answer.set_exception(TimeoutError(_NO_ANSWER))
 
     def _late(self, due: float) -> None:
         """A journey has taken too long; unless it is this loop that was late: then the answers may be there,
@@ -125,10 +132,7 @@ class Batches:
             self._timer = loop.call_at(again, self._late, again)
             return
         self._overdue = True
-        waiting, self._waiting = self._waiting, []
-        for call in (*self._under_way, *waiting):
-            if call.answer is not None and not call.answer.done():
-                call.answer.set_exception(TimeoutError(_NO_ANSWER))
+        self._fail()
         self._on_failure(TimeoutError(_NO_ANSWER))
 
     async def _travel(self, calls: list[_Call]) -> None:

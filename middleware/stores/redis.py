@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
@@ -24,7 +25,8 @@ _log = logging.getLogger(__name__)
 
 _MICROS = 1e6
 #: Seconds between two looks whether Redis is there again.
-_PAUSE = 1.0
+PAUSE = 1.0
+_MAX_UNTOLD = 4_096
 
 
 class RedisStore:
@@ -66,6 +68,8 @@ class RedisStore:
         self._boot = secrets.token_hex(8)
         #: Lease -> its keys, of the requests that hold slots now.
         self._held: dict[str, list[str]] = {}
+        #: Requests that have ended while Redis was away. What it is never told drains, or lapses.
+        self._untold: deque[tuple[Grant, float | None]] = deque(maxlen=_MAX_UNTOLD)
         self._recovering: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
 
@@ -101,14 +105,20 @@ class RedisStore:
         return self._take_here(group, rates, slots) if grant is None else grant
 
     def settle(self, grant: Grant, used: float | None = None) -> None:
-        """See :meth:`~..policy.allowance.Store.settle`. What Redis cannot be told drains or lapses."""
+        """See :meth:`~..policy.allowance.Store.settle`."""
         if grant.keeper is not self:
             grant.keeper.settle(grant, used)
             return
         self._held.pop(grant.lease, None)
-        rates = grant.asked if used is not None else ()
-        if self.degraded or not (rates or grant.held):
+        if used is None and not grant.held:
             return
+        if self.degraded:
+            self._untold.append((grant, used))
+        else:
+            self._charge(grant, used)
+
+    def _charge(self, grant: Grant, used: float | None) -> None:
+        rates = grant.asked if used is not None else ()
         arguments: list[Any] = ["settle", len(rates), grant.lease]
         for rate, until in zip(rates, grant.drained, strict=False):
             drain = drain_of(rate.limit, 1.0)
@@ -160,8 +170,8 @@ class RedisStore:
 
     def _undo(self, grant: Grant) -> None:
         """What was granted to somebody who had stopped waiting."""
-        if grant.allowed:
-            self.settle(grant, 0.0)
+        if grant.allowed:  # and it does answer, whatever we think of it
+            self._charge(grant, 0.0)
 
     # ---- without Redis
 
@@ -183,14 +193,16 @@ class RedisStore:
         and there is time to connect. (A ping would succeed in a Redis that has no memory left to write.)"""
         key = f"{self._prefix}{{probe}}:{self._boot}"
         while True:
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(PAUSE)
             try:
-                await self._script.probe([key], ["renew", 0, "probe", ceil(_MICROS)])
+                await self._script.probe([key], ["settle", 1, "", 1, _MICROS, 1, 0])
             except self._script.failures:
                 continue
             if not self._script.busy:  # with a journey that is lost
                 break
         self._recovering = None
+        while self._untold:
+            self._charge(*self._untold.popleft())
         _log.warning("Redis answers again: limits are shared by all processes")
 
     # ---- leases
