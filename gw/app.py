@@ -23,11 +23,13 @@ from middleware._metrics import Metrics
 from middleware._reject import drained
 from middleware.auth import AuthMiddleware
 from middleware.body_limit import BodyLimitMiddleware
-from middleware.budget import BudgetMiddleware, Price
+from middleware.budget import BudgetMiddleware
 from middleware.cors import CorsMiddleware
 from middleware.disconnect import DisconnectMiddleware, InFlight
 from middleware.keep_alive import KeepAliveMiddleware
+from middleware.key_policy import KeyPolicyMiddleware
 from middleware.limits import LimitsMiddleware
+from middleware.quota import QuotaMiddleware
 from middleware.rate_limit import RateLimitMiddleware
 from middleware.request_guard import RequestGuardMiddleware
 from middleware.telemetry import TelemetryMiddleware
@@ -51,6 +53,8 @@ ADMIN = ("/admin",)
 #: at once; and Claude's own limits for the two are "separate and independent"
 #: (https://platform.claude.com/docs/en/build-with-claude/token-counting).
 COUNTS_PER_CHAT = 10
+#: Requests a minute of keys that have no limit of their own, with RATE_LIMIT_ENABLED=0.
+UNLIMITED = 1_000_000_000
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,18 +71,14 @@ def layers(
     metrics: Metrics | None,
     in_flight: InFlight,
     access_log: bool | LineWriter,
-    backing: Backing | None = None,
-    price: Price | None = None,
+    backing: Backing,
+    dispatcher: Dispatcher,
 ) -> list[Layer]:
-    """THE STACK, outermost first. Each line says why it stands where it stands.
-
-    ``price`` bounds what a request costs; it and ``backing`` may be None: no ledger, and one key.
-    """
+    """THE STACK, outermost first. Each line says why it stands where it stands."""
     keys, limits, server = settings.keys, settings.limits, settings.server
-    ledger, verifier, budgets = (
-        (None, None, None) if backing is None else (backing.ledger, backing.verifier, backing.budgets)
-    )
-    callers = {"keys": [keys.gateway]} if verifier is None else {"verify": verifier}
+    ledger, projects = backing.ledger, settings.projects.enabled
+    callers = {"keys": [keys.gateway]} if backing.verifier is None else {"verify": backing.verifier}
+    rpm = limits.rpm if limits.rate_limit else UNLIMITED
     admin_keys = {keys.admin: "admin"} if keys.admin else {}
     # The longest that a provider may take, after the longest that a body may.
     deadline = settings.slowest + server.body_timeout
@@ -108,7 +108,8 @@ def layers(
         Layer(
             RateLimitMiddleware,
             {
-                "rpm": limits.rpm / server.workers,
+                "limiter": backing.limiter(rpm),
+                "store": backing.limits,
                 "skip": (*PUBLIC, *ADMIN, *COUNT_PATHS),
                 "on_reject": refuse,
             },
@@ -117,7 +118,10 @@ def layers(
         Layer(
             RateLimitMiddleware,
             {
-                "rpm": limits.rpm * COUNTS_PER_CHAT / server.workers,
+                "limiter": backing.limiter(rpm * COUNTS_PER_CHAT, name="counts"),
+                "store": backing.limits,
+                "factor": COUNTS_PER_CHAT,
+                "name": "counts",
                 "only": COUNT_PATHS,
                 "on_reject": refuse,
             },
@@ -126,6 +130,10 @@ def layers(
         Layer(BodyLimitMiddleware, {"max_bytes": server.max_body_bytes, "timeout": server.body_timeout}),
         # Needs the body (does it ask for a stream?), and stands above whatever may be silent for long.
         Layer(KeepAliveMiddleware, {"interval": server.keep_alive}),
+        # Which model and tools are asked has to be settled before anybody counts or prices them.
+        Layer(KeyPolicyMiddleware, {"canonical": dispatcher.canonical}),
+        # Tokens are estimated from the body. Below the policy: what is not allowed is charged to nobody.
+        Layer(QuotaMiddleware, {"store": backing.limits, "default_output": limits.default_max_tokens}),
         # Rewriting (pure, deterministic) comes below everything that may refuse the request.
         Layer(
             LimitsMiddleware,
@@ -140,8 +148,8 @@ def layers(
         Layer(
             BudgetMiddleware,
             {
-                "price": price,
-                "budgets": budgets,
+                "price": cost_bound(dispatcher, backing.prices, limits.default_max_tokens),
+                "budgets": backing.budgets,
                 "refuse_unavailable": settings.projects.refuse_when_unknown,
                 "price_hint": "The operator can name it in PRICES_FILE.",
             },
@@ -153,9 +161,11 @@ def layers(
         middleware
         for middleware, wanted in (
             (CorsMiddleware, server.cors_origins),
-            (RateLimitMiddleware, limits.rate_limit),
+            (RateLimitMiddleware, limits.rate_limit or projects),
             (KeepAliveMiddleware, server.keep_alive),
-            (BudgetMiddleware, budgets),
+            (KeyPolicyMiddleware, projects),
+            (QuotaMiddleware, projects),
+            (BudgetMiddleware, projects),
         )
         if not wanted
     }
@@ -166,7 +176,8 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     """The gateway as an ASGI app. ``own_process`` is true under ``gw serve``: then signals and the
     garbage collector are ours to set up."""
     hide_secrets(settings)
-    upstreams, backing = Upstreams(settings), Backing(settings)
+    upstreams = Upstreams(settings)
+    backing = Backing(settings, upstreams.redis, records=not own_process)
     metrics = Metrics() if settings.server.metrics else None
     in_flight = InFlight()
     # Standard output is ours under `gw serve`: one write for many lines, since a system call per
@@ -201,9 +212,9 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
 
     async def stop(_: Application) -> None:
         await catalog.stop()
-        await upstreams.close()
         await admin.close()
         await backing.stop()
+        await upstreams.close()
         if metrics is not None:
             metrics.flush()
         if lines is not None:
@@ -218,9 +229,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
         in_flight=in_flight,
         access_log=lines or wanted,
         backing=backing,
-        price=None
-        if backing.ledger is None
-        else cost_bound(dispatcher, backing.ledger.prices, settings.limits.default_max_tokens),
+        dispatcher=dispatcher,
     )
     for layer in reversed(stack):
         app = layer.middleware(app, **layer.options)

@@ -1,4 +1,4 @@
-"""What a worker stands on besides its upstreams: the ledger, the keys of projects, their budgets.
+"""What a worker stands on besides its upstreams: limits, the ledger, the keys of projects, their budgets.
 
 On the way of a request only the memory of this process is asked; for callers with a budget the database, too.
 """
@@ -9,14 +9,21 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from middleware.policy.allowance import Store
+from middleware.policy.bucket import Limiter
+from middleware.rate_limit import StoreLimiter, in_process
+from middleware.stores.memory import MemoryStore
+
 from .ledger.book import Ledger
 from .ledger.journal import Journal
 from .ledger.spool import spool_dir
+from .ledger.task import RecorderTask
 from .prices import PriceBook, PricesError
 from .settings import Settings
 from .store.place import DataDirError, data_dir
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from .projects.verifier import Verifier
@@ -34,7 +41,7 @@ def problems(settings: Settings) -> list[str]:
         try:
             prices(settings)
         except PricesError as error:
-            found += [f"PRICES_FILE: {problem}" for problem in error.problems]
+            found += error.problems
     if settings.projects.enabled and not found:
         from .projects.keys import PepperError, load_pepper
 
@@ -52,12 +59,20 @@ def prices(settings: Settings) -> PriceBook:
 
 
 class Backing:
-    """Made in the worker, after it was forked. ``ledger`` is None when it is switched off; ``verifier`` and
-    ``budgets`` are None without projects."""
+    """Made in the worker, after it was forked. ``limits`` counts requests and tokens. ``ledger`` is None when
+    it is switched off; ``verifier`` and ``budgets`` are None without projects.
 
-    def __init__(self, settings: Settings) -> None:
+    ``redis`` is not closed here. ``records``: nobody else keeps a process that records.
+    """
+
+    def __init__(self, settings: Settings, redis: Redis | None, *, records: bool) -> None:
         self._settings = settings
+        self._redis = redis
+        self.limits: Store = _limits(redis, share=1 / settings.server.workers)
+        self._recorder: RecorderTask | None = None
+        self._loading: asyncio.Future[None] | None = None
         self._journal: Journal | None = None
+        self.prices = prices(settings)
         self.ledger: Ledger | None = None
         self.verifier: Verifier | None = None
         self.budgets: SqlBudgets | None = None
@@ -65,9 +80,17 @@ class Backing:
         books = settings.ledger
         if books.enabled:
             self._journal = Journal(spool_dir(books), books.spool_max_bytes)
-            self.ledger = Ledger(self._journal, prices(settings), refuse_when_full=books.refuse_when_full)
+            self.ledger = Ledger(self._journal, self.prices, refuse_when_full=books.refuse_when_full)
+            if records:
+                self._recorder = RecorderTask(books, eager=settings.projects.enabled)
         if settings.projects.enabled:
             self._open_projects()
+
+    def limiter(self, rpm: float, *, name: str = "requests") -> Limiter:
+        """``rpm`` requests a minute for each caller without limits of his own."""
+        if self._redis is None:
+            return in_process(rpm / self._settings.server.workers)
+        return StoreLimiter(self.limits, rpm, name=name)
 
     def _open_projects(self) -> None:
         # They load SQLAlchemy: half a second that a gateway with one key does not pay.
@@ -92,13 +115,17 @@ class Backing:
     async def start(self) -> None:
         """Begin to follow the directory of keys. Waits for no database."""
         if self.ledger is not None:
-            # A quarter of a second, unless the parent has done it before the fork.
-            await asyncio.to_thread(self.ledger.prices.load)
+            # A quarter of a second; a request that comes before it is done waits for it.
+            self._loading = asyncio.ensure_future(asyncio.to_thread(self.prices.load))
+        if self._recorder is not None:
+            await self._recorder.start()
         if self.verifier is not None:
             self.verifier.start()
 
     async def stop(self) -> None:
         """Close everything; what was journalled is the recorder's from then on."""
+        if self._loading is not None:
+            await self._loading
         if self.verifier is not None:
             await self.verifier.stop()
         if self.budgets is not None:
@@ -107,3 +134,16 @@ class Backing:
             await self._budgets_engine.dispose()
         if self._journal is not None:
             self._journal.close()
+        if self._recorder is not None:
+            await self._recorder.stop()
+        if (close := getattr(self.limits, "aclose", None)) is not None:
+            await close()
+
+
+def _limits(redis: Redis | None, share: float) -> Store:
+    """Counted for all workers and machines by Redis, or else by each worker for its share."""
+    if redis is None:
+        return MemoryStore(share=share)
+    from middleware.stores.redis import RedisStore  # its driver takes a moment to load
+
+    return RedisStore(redis, share=share)

@@ -16,7 +16,7 @@ from providers.estimate import IMAGE_TOKENS, embedded
 from providers.translate.params import ALLOWANCE, MIN_WITH_TOOLS, UNSAID_EFFORT
 
 from .dispatch import Dispatcher
-from .prices.book import PriceBook
+from .prices import PriceBook, variant_of
 
 #: Fewer than any tokenizer makes of text and code on the whole (three to four), so that what is put aside is
 #: rather too much.
@@ -36,7 +36,8 @@ def cost_bound(
             target = dispatcher.resolve(request.get("model"), request.get("provider"))
         except ProviderError:
             return 0  # it is going to be refused, and then costs nothing
-        rates = prices.rates(target.provider.name, target.model, clock())
+        variant = variant_of(request)  # a quick answer costs twice as much
+        rates = prices.rates(target.provider.name, target.model, clock(), variant=variant)
         if rates is None:
             return None
         defaulted = not scope["state"].get(DEFAULTED, frozenset()).isdisjoint(_LIMITS)

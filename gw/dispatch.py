@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from providers.base import Provider, SpeaksCompletions, SpeaksEmbeddings
-from providers.errors import BadRequest, ModelNotFound, NotConfigured
+from providers.errors import BadRequest, ModelNotFound, NotConfigured, ProviderError
 from providers.types import MAX_MODEL_NAME
 
 from .settings import Claude, Local
@@ -148,6 +148,19 @@ class Dispatcher:
             "GET /v1/models lists them.",
             param="model",
         )
+
+    def canonical(self, requested: object, provider: object = None) -> str | None:
+        """The one name of the model that would answer (``claude-…``, ``local:…``, ``<name>:…``), by which
+        rules about models are kept; None where none would."""
+        try:
+            target = self.resolve(requested, provider)
+        except ProviderError:
+            return None
+        if target.provider is self._anthropic:
+            return target.model
+        if target.provider is self._ollama:
+            return f"local:{target.model}"
+        return next(f"{p}:{target.model}" for p, o in self._others.items() if o.provider is target.provider)
 
     def _instead(self) -> str:
         """What there is in place of Claude."""

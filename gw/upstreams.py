@@ -36,8 +36,9 @@ class Upstreams:
         self.ollama: Provider | None = None
         #: Prefix of model names -> who answers them.
         self.others: dict[str, Provider] = {}
-        self._redis = _redis(settings)
-        thinking = self._thinking = _thinking_store(self._redis)
+        #: The one connection pool of this worker; None without REDIS_URL.
+        self.redis = _redis(settings)
+        thinking = self._thinking = _thinking_store(self.redis)
         if settings.simulated:
             from providers.simulated.adapter import SimulatedProvider  # the demo's alone
 
@@ -98,8 +99,8 @@ class Upstreams:
             await provider.aclose()
         await self._client.aclose()
         await self._thinking.aclose()
-        if self._redis is not None:
-            await self._redis.aclose()
+        if self.redis is not None:
+            await self.redis.aclose()
 
 
 def _redis(settings: Settings) -> Redis | None:

@@ -1,7 +1,8 @@
-"""The gateway with its admin API, in process, over a real database."""
+"""The whole gateway with its admin API, in process, over a real database and a simulated provider."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,24 +10,13 @@ from typing import Any
 import anyio
 import orjson
 from blacksheep import Application, Router
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from gw.app import layers
-from gw.catalog import Catalog
-from gw.dispatch import Dispatcher
-from gw.drain import Drain
-from gw.projects.verifier import Verifier
-from gw.routes import mount
-from gw.routes.admin import Admin, AdminStore
+from gw.app import create_app
 from gw.settings import Ledger, Settings, load
-from gw.store.engine import open_engine
-from middleware._metrics import Metrics
-from middleware.disconnect import InFlight
 from tests.databases import environment_of
 from tests.middleware.asgi import Answer, call
 
-from .stub import KEY, EmbeddingProvider, StubProvider
+from .stub import KEY
 
 ADMIN_KEY = "an-admin-key-of-a-sensible-length-0123"
 PEPPER = "a-pepper-of-a-sensible-length-0123456789"
@@ -35,10 +25,15 @@ PEPPER = "a-pepper-of-a-sensible-length-0123456789"
 class Gateway:
     """Called as an administrator unless ``key`` is another one; None: without any."""
 
-    def __init__(self, app: Any, router: Router, settings: Settings) -> None:
+    def __init__(self, app: Any) -> None:
         self.app = app
-        self.router = router
-        self.settings = settings
+
+    @property
+    def router(self) -> Router:
+        app = self.app
+        while not isinstance(app, Application):
+            app = app.app
+        return app.router
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, key: str | None = ADMIN_KEY, **headers: str
@@ -47,7 +42,9 @@ class Gateway:
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
         path, _, query = path.partition("?")
-        return await call(self.app, method=method, path=path, query=query, headers=headers, body=raw)
+        return await call(
+            self.app, method=method, path=path, query=query, headers=headers, body=raw, timeout=20
+        )
 
     async def get(self, path: str, **headers: str) -> Answer:
         return await self.ask("GET", path, **headers)
@@ -58,6 +55,14 @@ class Gateway:
         assert answer.status == 201, answer.body
         return answer.json()
 
+    async def comes_to_refuse(self, key: str) -> bool:
+        """Whether ``key`` is refused within the five seconds that are promised."""
+        with anyio.move_on_after(5):
+            while (await self.ask("GET", "/v1/models", key=key)).status != 401:
+                await anyio.sleep(0.02)
+            return True
+        return False
+
 
 def settings_of(ledger: Ledger, **environ: str) -> Settings:
     return load(
@@ -65,68 +70,38 @@ def settings_of(ledger: Ledger, **environ: str) -> Settings:
             "GATEWAY_API_KEY": KEY,
             "ADMIN_API_KEY": ADMIN_KEY,
             "KEY_PEPPER": PEPPER,
-            "LOCAL_LLM_MODEL_ALLOWLIST": "qwen2.5-coder:7b-instruct,nomic-embed-text",
             "ENABLE_MULTI_PROJECT": "1",
             "RATE_LIMIT_ENABLED": "0",
             **environment_of(ledger),
             **environ,
-        }
+        },
+        simulated=True,
     )
 
 
 @asynccontextmanager
-async def gateway_over(ledger: Ledger, *, patience: float = 8.0, **environ: str) -> AsyncIterator[Gateway]:
+async def gateway_over(ledger: Ledger, **environ: str) -> AsyncIterator[Gateway]:
     """A gateway over ``ledger`` with ``environ`` beside the usual settings."""
-    settings = settings_of(ledger, **environ)
-    provider: Any = StubProvider()
-    local: Any = EmbeddingProvider()
-    dispatcher = Dispatcher(
-        claude=settings.claude,
-        local=settings.local,
-        anthropic=provider,
-        ollama=local,
-        others={},
-        successors={},
-    )
-    in_flight = InFlight()
-    store = AdminStore(settings, patience=patience)
-    routes = Application(router=Router())
-    mount(
-        routes,
-        dispatcher=dispatcher,
-        catalog=Catalog([("", provider), ("local:", local)], aliases=dispatcher.aliases),
-        drain=Drain(1, in_flight),
-        metrics=None,
-        providers=["anthropic", "ollama"],
-        admin=Admin(settings, store, Metrics() if settings.server.metrics else None),
-    )
-    looks: list[AsyncEngine] = []
+    async with running(create_app(settings_of(ledger, **environ))) as app:
+        yield Gateway(app)
 
-    def looking() -> AsyncEngine:
-        looks.append(open_engine(settings.ledger))
-        return looks[0]
 
-    verifier = Verifier(looking, PEPPER.encode(), KEY, poll_seconds=0.05)
-    app: Any = routes
-    for layer in reversed(layers(settings, metrics=None, in_flight=in_flight, access_log=False)):
-        options = dict(layer.options)
-        if options.get("keys") == [KEY] and settings.projects.enabled:
-            options |= {"keys": (), "verify": verifier}
-        app = layer.middleware(app, **options)
-    if settings.projects.enabled:
-        verifier.start()
-    await routes.start()  # type: ignore[no-untyped-call]
+@asynccontextmanager
+async def running(app: Any) -> AsyncIterator[Any]:
+    """``app`` between its start and its end, as a server says them."""
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    async def send(message: dict[str, Any]) -> None:
+        heard.put_nowait(message["type"])
+
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+    task = asyncio.ensure_future(app(scope, said.get, send))
+    said.put_nowait({"type": "lifespan.startup"})
+    assert await asyncio.wait_for(heard.get(), 20) == "lifespan.startup.complete"
     try:
-        yield Gateway(app, routes.router, settings)
+        yield app
     finally:
-        await routes.stop()  # type: ignore[no-untyped-call]
-        while any(_in_use(engine) for engine in looks):  # it looks at the version: let it finish
-            await anyio.sleep(0.001)
-        await verifier.stop()
-        await store.close()
-
-
-def _in_use(engine: AsyncEngine) -> bool:
-    pool = engine.pool
-    assert isinstance(pool, AsyncAdaptedQueuePool)
-    return pool.checkedout() > 0
+        said.put_nowait({"type": "lifespan.shutdown"})
+        assert await asyncio.wait_for(heard.get(), 20) == "lifespan.shutdown.complete"
+        await task

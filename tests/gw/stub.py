@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from blacksheep import Application, Router
 
 from gw.app import layers
+from gw.backing import Backing
 from gw.catalog import Catalog
 from gw.dispatch import Dispatcher, Prefixed
 from gw.drain import Drain
@@ -141,8 +143,14 @@ class Front:
         return await call(self.app, method="GET", path=path, headers={"authorization": f"Bearer {KEY}"})
 
 
+def nothing_behind(chosen: Settings) -> Backing:
+    """Limits in this process; no ledger, no projects."""
+    ledger, projects = replace(chosen.ledger, enabled=False), replace(chosen.projects, enabled=False)
+    return Backing(replace(chosen, ledger=ledger, projects=projects), None, records=False)
+
+
 def settings(**environ: str) -> Settings:
-    return load({"GATEWAY_API_KEY": KEY, "RATE_LIMIT_ENABLED": "0", **environ})
+    return load({"GATEWAY_API_KEY": KEY, "RATE_LIMIT_ENABLED": "0", "LEDGER_ENABLED": "0", **environ})
 
 
 @asynccontextmanager
@@ -185,7 +193,16 @@ async def front(
         ledger = Ledger(journal, prices or PriceBook(), refuse_when_full=chosen.ledger.refuse_when_full)
         options = {TelemetryMiddleware: {"record": [ledger.finished]}, SettleMiddleware: {"ledger": ledger}}
     app: Any = routes
-    for layer in reversed(layers(chosen, metrics=None, in_flight=in_flight, access_log=False)):
+    for layer in reversed(
+        layers(
+            chosen,
+            metrics=None,
+            in_flight=in_flight,
+            access_log=False,
+            backing=nothing_behind(chosen),
+            dispatcher=dispatcher,
+        )
+    ):
         app = layer.middleware(app, **{**layer.options, **options.get(layer.middleware, {})})
     await routes.start()  # type: ignore[no-untyped-call]
     try:
