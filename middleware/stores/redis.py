@@ -78,6 +78,13 @@ class RedisStore:
         """Whether requests are counted in this process at the moment."""
         return self._recovering is not None
 
+    async def start(self) -> None:
+        """Connect before the first request has to; a Redis that is away is noticed, and not raised."""
+        try:
+            await self._probe()
+        except self._script.failures as error:
+            self._give_way(error)
+
     async def take(self, group: str, rates: Sequence[Rate], slots: Sequence[Slots] = ()) -> Grant:
         """See :meth:`~..policy.allowance.Store.take`."""
         if self._recovering is not None:
@@ -189,13 +196,11 @@ class RedisStore:
             self._recovering = asyncio.get_running_loop().create_task(self._recover())
 
     async def _recover(self) -> None:
-        """Ask until the script runs again: no request waits for that, so the client's own time-outs hold,
-        and there is time to connect. (A ping would succeed in a Redis that has no memory left to write.)"""
-        key = f"{self._prefix}{{probe}}:{self._boot}"
+        """Ask until the script runs again. No request waits for that, so there is time to connect."""
         while True:
             await asyncio.sleep(PAUSE)
             try:
-                await self._script.probe([key], ["settle", 1, "", 1, _MICROS, 1, 0])
+                await self._probe()
             except self._script.failures:
                 continue
             if not self._script.busy:  # with a journey that is lost
@@ -204,6 +209,11 @@ class RedisStore:
         while self._untold:
             self._charge(*self._untold.popleft())
         _log.warning("Redis answers again: limits are shared by all processes")
+
+    async def _probe(self) -> None:
+        # Something is written: a ping would succeed in a Redis that has no memory left for that.
+        key = f"{self._prefix}{{probe}}:{self._boot}"
+        await self._script.probe([key], ["settle", 1, "", 1, _MICROS, 1, 0])
 
     # ---- leases
 

@@ -46,7 +46,7 @@ def quick_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def opened(service: Service, **options: Any) -> AsyncIterator[RedisStore]:
     """A store with time-outs for a machine that is busy with other tests."""
-    client = Redis.from_url(service.url, socket_timeout=1, socket_connect_timeout=1)
+    client = Redis.from_url(service.url, socket_timeout=5, socket_connect_timeout=5)
     store = RedisStore(client, **{"timeout": 20.0, **options})
     try:
         yield store
@@ -205,6 +205,18 @@ async def test_a_redis_that_dies_and_one_that_was_never_there() -> None:
     async with opened(service) as store:
         assert (await store.take("p", RATE)).allowed
         assert store.degraded
+
+
+async def test_a_start_connects_and_notices_a_redis_that_is_away(redis: Service, group: str) -> None:
+    async with opened(redis) as store:
+        await store.start()
+        assert not store.degraded
+        assert is_shared(await store.take(group, RATE))
+    gone = Service("redis://127.0.0.1:1/0", 1, 0)
+    async with opened(gone) as store:
+        await store.start()
+        assert store.degraded
+        assert not is_shared(await store.take(group, RATE))
 
 
 async def test_requests_under_way_are_counted_again_after_a_restart(redis: Service, group: str) -> None:
