@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -193,6 +194,8 @@ class SqlBudgets:
             except DBAPIError as error:
                 if attempt + 1 == _ATTEMPTS or not _passes(error):
                     raise
+                # At once, we might take again what the other one waits for.
+                await asyncio.sleep(self._again * random.uniform(0.5, 1.5))  # noqa: S311
         raise AssertionError("unreachable")
 
     async def _decide(self, asks: list[_Ask]) -> list[Exceeded | None]:
@@ -252,15 +255,22 @@ class SqlBudgets:
 
 async def _locked(connection: AsyncConnection, slots: list[Slot]) -> dict[Slot, Balance]:
     """What stands in the rows of ``slots`` (sorted), which nobody else changes until the transaction ends."""
-    on_postgres = connection.dialect.name == "postgresql"
-    new = postgresql.insert(budget_periods) if on_postgres else sqlite.insert(budget_periods)
-    await connection.execute(new.on_conflict_do_nothing(), [slot._asdict() for slot in slots])
+    found = await _look(connection, slots)
+    missing = [slot._asdict() for slot in slots if slot not in found]
+    if missing:  # of a new day, or a new account
+        on_postgres = connection.dialect.name == "postgresql"
+        new = postgresql.insert(budget_periods) if on_postgres else sqlite.insert(budget_periods)
+        await connection.execute(new.on_conflict_do_nothing(), missing)
+        found = await _look(connection, slots)
+    return found
+
+
+async def _look(connection: AsyncConnection, slots: list[Slot]) -> dict[Slot, Balance]:
     c = budget_periods.c
     rows = select(*_KEY, c.spent_nano, c.reserved_nano).where(tuple_(*_KEY).in_(slots)).with_for_update()
-    if on_postgres:  # "C": as Python sorts, whatever the database's language
+    if connection.dialect.name == "postgresql":  # "C": as Python sorts, whatever the database's language
         rows = rows.order_by(*(column.collate("C") for column in _KEY))
-    found = await connection.execute(rows)
-    return {Slot(*row[:3]): Balance(*row[3:]) for row in found}
+    return {Slot(*row[:3]): Balance(*row[3:]) for row in await connection.execute(rows)}
 
 
 async def _add(connection: AsyncConnection, more: dict[Slot, int]) -> None:

@@ -103,13 +103,17 @@ async def _send(
     async def worker() -> None:
         while traffic.sent < requests:
             await traffic.one(client)
-            if traffic.sent % _FORGET_EVERY == 0:
-                await asyncio.to_thread(servers.forget)
-                progress(traffic.sent)
+
+    async def watch() -> None:
+        for mark in range(_FORGET_EVERY, requests, _FORGET_EVERY):
+            while traffic.sent < mark:
+                await asyncio.sleep(0.1)
+            await asyncio.to_thread(servers.forget)
+            progress(traffic.sent)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(connections):
-            group.create_task(worker())
+        for work in (watch(), *(worker() for _ in range(connections))):
+            group.create_task(work)
     await client.aclose()
 
 

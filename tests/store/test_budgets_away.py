@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, insert, update
+from sqlalchemy import event, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gw.settings import Ledger
@@ -21,7 +21,7 @@ from middleware.policy.budget import Balance
 
 from ..databases import ledger_of
 from ..services import Postgres, statement
-from .test_budgets import DAY, KEY, KEY_DAY, MONTH, SHOP, Clock, balances, open_ids
+from .test_budgets import DAY, KEY, MONTH, SHOP, Clock, balances, open_ids
 
 pytestmark = pytest.mark.anyio
 on_postgres = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
@@ -87,7 +87,7 @@ async def test_rows_that_somebody_else_holds_are_not_waited_for_without_end(
 @on_postgres
 async def test_a_deadlock_is_tried_again(engine: AsyncEngine) -> None:
     budgets = SqlBudgets(lambda: engine, clock=Clock(), patience=0)
-    assert await budgets.reserve("before", [SHOP], 1) is None
+    assert await budgets.reserve("before", [SHOP, KEY], 1) is None
     states: list[object] = []
     event.listen(
         engine.sync_engine,
@@ -95,15 +95,16 @@ async def test_a_deadlock_is_tried_again(engine: AsyncEngine) -> None:
         lambda context: states.append(getattr(context.original_exception, "sqlstate", None)),
     )
     async with engine.begin() as connection:
-        # Against the order that everybody keeps to: the project first, and then the key, which we have made.
-        await connection.execute(update(budget_periods).values(spent_nano=budget_periods.c.spent_nano))
+        # Against the order that everybody keeps to: the project first, and then the key, which is locked.
+        account = budget_periods.c.account
+        touch = update(budget_periods).values(spent_nano=budget_periods.c.spent_nano)
+        await connection.execute(touch.where(account == SHOP.id))
         ours = asyncio.create_task(budgets.reserve("during", [SHOP, KEY], 1))
         while await waiting(engine) == 0:
             await asyncio.sleep(0.01)
-        await connection.execute(insert(budget_periods).values(KEY_DAY._asdict()))
-        await connection.rollback()
+        await connection.execute(touch.where(account == KEY.id))
     assert await ours is None
-    assert states == ["40P01"]
+    assert set(states) == {"40P01"}
     assert await open_ids(engine) == {"before", "during"}
     await budgets.close()
 
