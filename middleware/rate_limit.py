@@ -137,6 +137,7 @@ def _is_limited(accounts: Iterable[Account]) -> bool:
 
 
 def in_process(rpm: float) -> Limiter:
+    """``rpm`` requests a minute for each key, counted in this process. Raises ``ValueError`` for none."""
     if not rpm > 0:
         raise ValueError(_nobody(rpm))
     return MemoryLimiter(rpm) if rpm >= 1 else MemoryLimiter(1, period=60 / rpm)
