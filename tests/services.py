@@ -226,17 +226,18 @@ def _group(user: str | None) -> int | None:
 
 def _within_reach(programs: Path, folder: Path, user: str | None) -> Path:
     """``programs``, or a copy of them in ``folder`` where ``user`` may not enter the environment of root."""
-    if (
-        user is None
-        or subprocess.run(
-            [programs / "postgres", "--version"], user=user, group=_group(user), capture_output=True, cwd="/"
-        ).returncode
-        == 0
-    ):
+    if user is None:
         return programs
-    copied = shutil.copytree(programs.parent, folder / "programs", symlinks=True)
-    _ordinary_user(copied)
-    return copied / "bin"
+    try:
+        _run(str(programs / "postgres"), "--version", user=user)
+    except PermissionError:
+        installed, wheel = programs.parent, programs.parent.parent
+        copied = shutil.copytree(installed, folder / wheel.name / installed.name, symlinks=True)
+        # Beside it are the libraries that came with the wheel.
+        libraries = wheel.with_suffix(".libs")
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+        return copied / "bin"
+    return programs
 
 
 def _run(*command: str, user: str | None = None) -> None:
