@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from middleware.policy.allowance import Store
 from middleware.policy.bucket import Limiter
@@ -56,6 +56,14 @@ def prices(settings: Settings) -> PriceBook:
     """Raises ``PricesError`` for a PRICES_FILE that cannot be used."""
     own = settings.ledger.prices_file
     return PriceBook(None if own is None else Path(own), {c.name: c.base_url for c in settings.compatible})
+
+
+@runtime_checkable
+class _Connected(Protocol):
+    """What has a connection of its own."""
+
+    async def start(self) -> None: ...
+    async def aclose(self) -> None: ...
 
 
 class Backing:
@@ -117,6 +125,8 @@ class Backing:
         if self.ledger is not None:
             # A quarter of a second; a request that comes before it is done waits for it.
             self._loading = asyncio.ensure_future(asyncio.to_thread(self.prices.load))
+        if isinstance(self.limits, _Connected):
+            await self.limits.start()
         if self._recorder is not None:
             await self._recorder.start()
         if self.verifier is not None:
@@ -136,8 +146,8 @@ class Backing:
             self._journal.close()
         if self._recorder is not None:
             await self._recorder.stop()
-        if (close := getattr(self.limits, "aclose", None)) is not None:
-            await close()
+        if isinstance(self.limits, _Connected):
+            await self.limits.aclose()
 
 
 def _limits(redis: Redis | None, share: float) -> Store:

@@ -9,6 +9,7 @@ from typing import Any
 
 from middleware._asgi import Scope
 from middleware._body import Body
+from middleware._reject import dialect_of
 from middleware._state import DEFAULTED
 from middleware.budget import Price
 from providers.errors import ProviderError
@@ -33,7 +34,9 @@ def cost_bound(
     def bound(body: Body, scope: Scope) -> int | None:
         request = body.json_object()
         try:
-            target = dispatcher.resolve(request.get("model"), request.get("provider"))
+            # The other dialects know no `provider`: what stands there changes nothing about who answers.
+            provider = request.get("provider") if dialect_of(scope) == "openai" else None
+            target = dispatcher.resolve(request.get("model"), provider)
         except ProviderError:
             return 0  # it is going to be refused, and then costs nothing
         variant = variant_of(request)  # a quick answer costs twice as much

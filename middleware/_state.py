@@ -10,7 +10,7 @@ middleware works when the others are not installed.
 | ``gateway.body`` | ``_body.Body`` | the first reader of the body | every other reader |
 | ``gateway.savings`` | ``list[Saving]`` | rewriting middlewares | telemetry |
 | ``gateway.defaulted`` | ``set[str]`` | limits: body fields the gateway set, not the client | application |
-| ``gateway.completion`` | :class:`Completion` | application | telemetry |
+| ``gateway.completion`` | :class:`Completion` | application | telemetry, quota, budget |
 | ``gateway.answered`` | ``() -> bool`` | application: all that was asked for is given out | disconnect |
 | ``gateway.reservation`` | :class:`Reservation` | budget | application: settles it with the usage row |
 | ``gateway.failed`` | :data:`Failed` | whoever knows how a stream ends that is broken off | disconnect |

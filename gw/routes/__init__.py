@@ -16,7 +16,6 @@ from . import chat, completions, embeddings, health, messages, models, responses
 from ._http import refuse
 from .admin import Admin
 from .admin import mount as mount_admin
-from .admin.status import metrics_page
 
 
 def mount(
@@ -51,16 +50,14 @@ def mount(
         router.add_post(f"{base}/responses/{{response_id}}/cancel", stored)
         router.add_post(f"{base}/completions", complete)
         router.add_post(f"{base}/embeddings", embed)
-        router.add_get(f"{base}/models", models.list_models(catalog))
-        router.add_get(f"{base}/models/{{path:model_id}}", models.get_model(catalog))
+        router.add_get(f"{base}/models", models.list_models(catalog, dispatcher))
+        router.add_get(f"{base}/models/{{path:model_id}}", models.get_model(catalog, dispatcher))
     router.add_post("/chat", simple.chat(dispatcher))
     mount_health(app, drain, providers)
     for method in ("GET", "HEAD"):
         router.add(method, "/api/hello", health.hello())
     if admin is not None:
         mount_admin(router, admin)
-    elif metrics is not None:
-        router.add_get("/admin/metrics", metrics_page(metrics))
     router.fallback = not_found
 
 

@@ -8,18 +8,23 @@ from typing import Any
 from blacksheep import Request, Response
 
 from middleware._reject import Rejection
+from middleware._state import PRINCIPAL, Principal
+from middleware.key_policy import rules_of
 from providers.types import ModelCapabilities, ModelInfo
 
 from ..catalog import Catalog
-from ._http import Handler, guarded, json_response, refuse
+from ..dispatch import Dispatcher
+from ._http import Handler, guarded, json_response, refuse, state_of
 
 _THINKING = ("adaptive", "between_tools", "disabled", "enabled")
 _EFFORT = ("low", "medium", "high", "xhigh", "max")
 
 
-def list_models(catalog: Catalog) -> Handler:
+def list_models(catalog: Catalog, dispatcher: Dispatcher) -> Handler:
+    """Those that the caller's key may ask for."""
+
     async def handle(request: Request) -> Response:
-        data = [entry(model) for model in await catalog.models()]
+        data = [entry(model) for model in await _models(request, catalog, dispatcher)]
         page = {
             "object": "list",
             "data": data,
@@ -32,10 +37,12 @@ def list_models(catalog: Catalog) -> Handler:
     return guarded(handle)
 
 
-def get_model(catalog: Catalog) -> Handler:
+def get_model(catalog: Catalog, dispatcher: Dispatcher) -> Handler:
+    """One of them; any other is not there."""
+
     async def handle(request: Request) -> Response:
         wanted = (request.route_values or {}).get("model_id") or ""
-        for model in await catalog.models():
+        for model in await _models(request, catalog, dispatcher):
             if model.id == wanted:
                 return json_response(entry(model))
         return refuse(
@@ -44,6 +51,16 @@ def get_model(catalog: Catalog) -> Handler:
         )
 
     return guarded(handle)
+
+
+async def _models(request: Request, catalog: Catalog, dispatcher: Dispatcher) -> list[ModelInfo]:
+    found = await catalog.models()
+    principal: Principal | None = state_of(request).get(PRINCIPAL)
+    policy = None if principal is None else principal.policy
+    allows = None if policy is None else rules_of(policy, dispatcher.canonical).allows
+    if allows is None:
+        return found
+    return [model for model in found if allows(dispatcher.canonical(model.id) or model.id)]
 
 
 def entry(model: ModelInfo) -> dict[str, Any]:
