@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -195,8 +195,12 @@ def _sqlite(path: Path, connections: int, seconds: float) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     def make_private(*_args: Any) -> None:
-        # SQLite gives its other files the mode of this one.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        # SQLite gives its other files the mode of this one. Only a file that is not there yet is opened: to
+        # close one gives up the locks that other connections of this process have on it, and the next
+        # program that closes the database would take the log away under them
+        # (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
     event.listen(engine.sync_engine, "do_connect", make_private)
     event.listen(engine.sync_engine, "handle_error", _stop_given_up)
