@@ -81,8 +81,8 @@ class Recorder:
         #: Rows of the next transaction: fewer after one that took too long.
         self._size = batch
         self._rejects = Rejects(spool)
-        #: The last look at the journals did not come to their ends.
-        self._behind = True
+        #: There is more in the journals than has been written: the last look did not come to their ends.
+        self.behind = True
         self._failures = 0
         self._sweep_at = time.monotonic() + SWEEP_EVERY
         self._status_at = 0.0
@@ -144,7 +144,7 @@ class Recorder:
             for tail, pending in batch:
                 self._pending.popleft()
                 tail.settled(pending)
-            self._behind = self._behind or bool(self._pending)
+            self.behind = self.behind or bool(self._pending)
             new = self.status.rows_total - before
         elif self._engine is not None and time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + SWEEP_EVERY
@@ -160,11 +160,11 @@ class Recorder:
         while not stop.is_set():
             await self._attempt()
             pause = min(self._interval * 2**self._failures, LONGEST_PAUSE)
-            if self._failures or not self._behind:
+            if self._failures or not self.behind:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), pause)
         await self._attempt()  # what came after the last look
-        while self._failures or self._behind:
+        while self._failures or self.behind:
             await asyncio.sleep(self._interval if self._failures else 0.0)
             await self._attempt()
 
@@ -206,7 +206,7 @@ class Recorder:
                 unreadable = error
             else:
                 self._pending.extend((tail, pending) for pending in found)
-        self._behind = len(self._pending) >= self._batch
+        self.behind = len(self._pending) >= self._batch
         return unreadable
 
     def _clean(self) -> None:

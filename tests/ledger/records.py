@@ -50,8 +50,9 @@ def new_recorder(ledger: Ledger, spool: Path, **options: Any) -> Recorder:
 
 async def record_all(recorder: Recorder) -> None:
     """Whatever is in the spool, now."""
-    while await recorder.record_once():
-        pass
+    await recorder.record_once()
+    while recorder.behind:
+        await recorder.record_once()
 
 
 async def recorded(engine: AsyncEngine) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gw.ledger.journal import Journal
-from gw.ledger.row import Row, encode
+from gw.ledger.row import Asked, Row, encode
 from gw.ledger.spool import boots, framed, is_alive, segments, unframed, used_bytes
 from gw.ledger.tail import Tail
 
@@ -100,7 +100,7 @@ def test_a_full_spool_asks_for_refusals_before_a_record_is_lost_and_loses_none_w
     journal = Journal(
         tmp_path, 2 * SEGMENT, segment_bytes=SEGMENT, memory_bytes=SEGMENT, retry_seconds=0.02, patience=0.02
     )
-    names = []
+    names: list[str] = []
     while not journal.full:
         names.append(f"n{len(names)}")
         write(journal, row(names[-1]))
@@ -163,7 +163,7 @@ def test_a_broken_disk_is_tried_again_until_it_is_mended(tmp_path: Path) -> None
 
     def recorded() -> bool:
         found.extend(rows_of(spool))
-        return found
+        return len(found) > 0
 
     wait_until(recorded)
     assert found == ["a", "b"]
@@ -210,7 +210,13 @@ def test_what_a_living_worker_is_about_to_write_is_waited_for(tmp_path: Path) ->
     journal.close()
 
 
-RECORDS = [asked("a"), row("a"), asked("b", stream=False), row("c", error_code="€"), row("d")]
+RECORDS: list[Asked | Row] = [
+    asked("a"),
+    row("a"),
+    asked("b", stream=False),
+    row("c", error_code="€"),
+    row("d"),
+]
 WHOLE = b"".join(framed(encode(record)) for record in RECORDS)
 ROWS = {record.id: record for record in RECORDS if isinstance(record, Row)}
 
