@@ -27,6 +27,7 @@ from middleware.telemetry import TelemetryMiddleware
 
 from .drain import Drain, hold_back_interrupts
 from .errors import hide_secrets
+from .observability.ledger import LedgerCollector, LedgerHealth
 from .routes import mount_health, not_found
 from .routes.admin import Admin, AdminStore
 from .routes.admin import mount as mount_admin
@@ -57,7 +58,10 @@ def create_admin_app(settings: Settings, *, own_process: bool = False) -> ASGIAp
     store = AdminStore(settings)
     upstreams = Upstreams(settings)  # connects to nobody: their names are what /health shows
     routes = Application(router=Router())
-    mount_health(routes, drain, [provider.name for _, provider in upstreams.all])
+    if metrics is not None and settings.ledger.enabled:
+        metrics.add(LedgerCollector(settings.ledger))
+    providers = [provider.name for _, provider in upstreams.all]
+    mount_health(routes, drain, providers, LedgerHealth(settings.ledger))
     mount_admin(routes.router, Admin(settings, store, metrics))
     routes.router.fallback = not_found
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from blacksheep import Application, Router
 
 from middleware._asgi import ASGIApp
 from middleware._chat import COUNT_PATHS
 from middleware._lines import LineWriter
-from middleware._metrics import Metrics
+from middleware._metrics import Metrics, ModelLabel
 from middleware._reject import drained
 from middleware.auth import AuthMiddleware
 from middleware.body_limit import BodyLimitMiddleware
@@ -32,7 +32,7 @@ from middleware.limits import LimitsMiddleware
 from middleware.quota import QuotaMiddleware
 from middleware.rate_limit import RateLimitMiddleware
 from middleware.request_guard import RequestGuardMiddleware
-from middleware.telemetry import TelemetryMiddleware
+from middleware.telemetry import Record, TelemetryMiddleware
 
 from .backing import Backing
 from .bounds import cost_bound
@@ -40,11 +40,16 @@ from .catalog import Catalog
 from .dispatch import Dispatcher, Prefixed
 from .drain import Drain
 from .errors import hide_secrets
+from .observability.ledger import LedgerHealth
+from .observability.models import KnownModels
 from .routes import mount
 from .routes.admin import Admin, AdminStore
 from .settings import Settings, load
 from .settle import SettleMiddleware
 from .upstreams import Upstreams
+
+if TYPE_CHECKING:
+    from .observability.otel import OpenTelemetry
 
 #: No key needed: load balancers and container platforms ask these, and Claude Code whether there is anybody.
 PUBLIC = ("/live", "/ready", "/health", "/api/hello")
@@ -73,8 +78,12 @@ def layers(
     access_log: bool | LineWriter,
     backing: Backing,
     dispatcher: Dispatcher,
+    record: Sequence[Record] = (),
 ) -> list[Layer]:
-    """THE STACK, outermost first. Each line says why it stands where it stands."""
+    """THE STACK, outermost first. Each line says why it stands where it stands.
+
+    ``record``: who is told of each request beside the ledger.
+    """
     keys, limits, server = settings.keys, settings.limits, settings.server
     ledger, projects = backing.ledger, settings.projects.enabled
     callers = {"keys": [keys.gateway]} if backing.verifier is None else {"verify": backing.verifier}
@@ -89,7 +98,7 @@ def layers(
         Layer(
             TelemetryMiddleware,
             {
-                "record": [] if ledger is None else [ledger.finished],
+                "record": [*([] if ledger is None else [ledger.finished]), *record],
                 "metrics": metrics,
                 "access_log": access_log,
             },
@@ -177,8 +186,10 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     garbage collector are ours to set up."""
     hide_secrets(settings)
     upstreams = Upstreams(settings)
-    backing = Backing(settings, upstreams.redis, records=not own_process)
-    metrics = Metrics() if settings.server.metrics else None
+    model_label = KnownModels([provider for _, provider in upstreams.all], settings)
+    metrics = Metrics(model_label=model_label) if settings.server.metrics else None
+    backing = Backing(settings, upstreams.redis, records=not own_process, metrics=metrics)
+    telemetry = _open_telemetry(settings, model_label)
     in_flight = InFlight()
     # Standard output is ours under `gw serve`: one write for many lines, since a system call per
     # request costs more than its line. Elsewhere lines go to the logger `gateway.access`.
@@ -196,6 +207,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
         drain=drain,
         metrics=metrics,
         providers=[provider.name for _, provider in upstreams.all],
+        ledger=LedgerHealth(settings.ledger),
         admin=Admin(settings, admin, metrics),
     )
 
@@ -217,6 +229,8 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
         await upstreams.close()
         if metrics is not None:
             metrics.flush()
+        if telemetry is not None:
+            await asyncio.to_thread(telemetry.stop)
         if lines is not None:
             lines.close()
 
@@ -230,10 +244,20 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
         access_log=lines or wanted,
         backing=backing,
         dispatcher=dispatcher,
+        record=[] if telemetry is None else [telemetry.record],
     )
     for layer in reversed(stack):
         app = layer.middleware(app, **layer.options)
     return app
+
+
+def _open_telemetry(settings: Settings, model_label: ModelLabel) -> OpenTelemetry | None:
+    """None where nothing is exported: then nothing of it is loaded, either."""
+    if settings.otlp_endpoint is None:
+        return None
+    from .observability.otel import OpenTelemetry
+
+    return OpenTelemetry(settings, model_label)
 
 
 def _dispatcher(settings: Settings, upstreams: Upstreams) -> Dispatcher:

@@ -6,9 +6,11 @@ On the way of a request only the memory of this process is asked; for callers wi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from middleware._metrics import Metrics
 from middleware.policy.allowance import Store
 from middleware.policy.bucket import Limiter
 from middleware.rate_limit import StoreLimiter, in_process
@@ -18,6 +20,7 @@ from .ledger.book import Ledger
 from .ledger.journal import Journal
 from .ledger.spool import spool_dir
 from .ledger.task import RecorderTask
+from .observability.ledger import LedgerCollector
 from .prices import PriceBook, PricesError
 from .settings import Settings
 from .store.place import DataDirError, data_dir
@@ -33,6 +36,11 @@ if TYPE_CHECKING:
 def problems(settings: Settings) -> list[str]:
     """What stands in the way of a start, one sentence each with its fix: said once, before workers start."""
     found: list[str] = []
+    if settings.otlp_endpoint is not None:
+        from .observability.otel import problem
+
+        if (missing := problem(settings)) is not None:
+            found.append(missing)
     if settings.ledger.enabled:
         try:
             data_dir(settings.ledger)
@@ -70,13 +78,17 @@ class Backing:
     """Made in the worker, after it was forked. ``limits`` counts requests and tokens. ``ledger`` is None when
     it is switched off; ``verifier`` and ``budgets`` are None without projects.
 
-    ``redis`` is not closed here. ``records``: nobody else keeps a process that records.
+    ``redis`` is not closed here. ``records``: nobody else keeps a process that records. ``metrics``: where
+    to count how it goes (None: nowhere).
     """
 
-    def __init__(self, settings: Settings, redis: Redis | None, *, records: bool) -> None:
+    def __init__(
+        self, settings: Settings, redis: Redis | None, *, records: bool, metrics: Metrics | None = None
+    ) -> None:
         self._settings = settings
         self._redis = redis
-        self.limits: Store = _limits(redis, share=1 / settings.server.workers)
+        self._metrics = metrics
+        self.limits: Store = _limits(redis, 1 / settings.server.workers, metrics)
         self._recorder: RecorderTask | None = None
         self._loading: asyncio.Future[None] | None = None
         self._journal: Journal | None = None
@@ -87,6 +99,8 @@ class Backing:
         self._budgets_engine: AsyncEngine | None = None
         books = settings.ledger
         if books.enabled:
+            if metrics is not None:
+                metrics.add(LedgerCollector(books))
             self._journal = Journal(spool_dir(books), books.spool_max_bytes)
             self.ledger = Ledger(self._journal, self.prices, refuse_when_full=books.refuse_when_full)
             if records:
@@ -117,8 +131,16 @@ class Backing:
             return self._budgets_engine
 
         pepper = load_pepper(settings.projects.pepper, lambda: data_dir(settings.ledger))
-        self.verifier = Verifier(open_small, pepper, settings.keys.gateway)
+        self.verifier = Verifier(open_small, pepper, settings.keys.gateway, on_look=self._look_at_keys())
         self.budgets = SqlBudgets(open_for_budgets)
+
+    def _look_at_keys(self) -> Callable[[bool], object]:
+        """What is told whether keys can be looked up."""
+        if self._metrics is None:
+            return bool
+        return self._metrics.latest(
+            "gateway_keys_up", "1 while keys can be looked up; known ones are good for 5 minutes without"
+        )
 
     async def start(self) -> None:
         """Begin to follow the directory of keys. Waits for no database."""
@@ -150,10 +172,11 @@ class Backing:
             await self.limits.aclose()
 
 
-def _limits(redis: Redis | None, share: float) -> Store:
+def _limits(redis: Redis | None, share: float, metrics: Metrics | None) -> Store:
     """Counted for all workers and machines by Redis, or else by each worker for its share."""
     if redis is None:
         return MemoryStore(share=share)
     from middleware.stores.redis import RedisStore  # its driver takes a moment to load
 
-    return RedisStore(redis, share=share)
+    degraded = None if metrics is None else metrics.ratelimit_degraded.inc
+    return RedisStore(redis, share=share, on_degraded=degraded)

@@ -10,132 +10,23 @@ that costs a fifth of counting in those. Where other workers may look they are p
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from ._counts import LATENCY_BUCKETS as LATENCY_BUCKETS
+from ._counts import MAX_LABEL_VALUES as MAX_LABEL_VALUES
+from ._counts import OTHER, TTFT_BUCKETS, Bounded, Distribution, Dollars, Series
 from ._state import Completion
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client.registry import Collector
 
-#: Distinct label values per label; what comes later is counted as "other". Names of models can be
-#: the callers' own words, and each series costs memory here and in Prometheus for ever.
-MAX_LABEL_VALUES = 200
-#: The label of what has none: a refusal knows no provider.
-NONE = "none"
-OTHER = "other"
 _DIRECTIONS = ("input", "output", "cache_read", "cache_write")
 
-#: Seconds. A refusal takes under a millisecond, a long answer ten minutes.
-LATENCY_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-TTFT_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0)
-
-
-class _Bounded:
-    """Lets the first ``MAX_LABEL_VALUES`` values of a label through."""
-
-    __slots__ = ("_seen",)
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-
-    def __call__(self, value: str, *, learn: bool = True) -> str:
-        """The label for ``value``; a new one only where ``learn`` is true."""
-        if not value:
-            return NONE
-        if value not in self._seen:
-            if not learn or len(self._seen) >= MAX_LABEL_VALUES:
-                return OTHER
-            self._seen.add(value)
-        return value
-
-
-class _Distribution:
-    """A histogram in plain numbers; :meth:`pour` empties it into Prometheus' own."""
-
-    __slots__ = ("_bounds", "_counts", "_total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._total = 0.0
-
-    def add(self, seconds: float) -> None:
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._total += seconds
-
-    def pour(self, histogram: Histogram) -> None:
-        counts, self._counts = self._counts, [0] * len(self._counts)
-        total, self._total = self._total, 0.0
-        if not total and not any(counts):
-            return
-        # There is no public way to add many observations at once; a test would notice a change.
-        histogram._sum.inc(total)
-        for bucket, count in zip(histogram._buckets, counts, strict=True):
-            if count:
-                bucket.inc(count)
-
-
-class _Dollars:
-    """A counter of dollars that is given whole nano-dollars: what it shows is their sum, rounded once, and
-    not a sum of what was rounded, which would part from the ledger's."""
-
-    __slots__ = ("_before", "_into", "nano")
-
-    def __init__(self, counter: Counter) -> None:
-        self._into = counter._value  # there is no public way to set what only ever grows
-        # Not 0 where a process that was before this one had the same number, and so the same file.
-        self._before: float = self._into.get()
-        self.nano = 0
-
-    def pour(self) -> None:
-        self._into.set(self._before + self.nano / 10**9)
-
-
-class _Series:
-    """What one (provider, model, status) has counted since the last :meth:`Metrics.flush`; ``dollars`` are
-    those of all statuses."""
-
-    __slots__ = (
-        "_into",
-        "cache_read",
-        "cache_write",
-        "dollars",
-        "input",
-        "latency",
-        "output",
-        "requests",
-        "unpriced",
-    )
-
-    def __init__(
-        self,
-        requests: Counter,
-        latency: Histogram,
-        tokens: list[Counter],
-        dollars: _Dollars,
-        unpriced: Counter,
-    ) -> None:
-        #: ``labels()`` costs more than counting does.
-        self._into = requests, latency, tokens, unpriced
-        self.latency = _Distribution(LATENCY_BUCKETS)
-        self.dollars = dollars
-        self.requests = self.input = self.output = self.cache_read = self.cache_write = self.unpriced = 0
-
-    def pour(self) -> None:
-        requests, latency, tokens, unpriced = self._into
-        counted = self.input, self.output, self.cache_read, self.cache_write  # as in _DIRECTIONS
-        self.input = self.output = self.cache_read = self.cache_write = 0
-        requests.inc(self.requests)
-        self.requests = 0
-        self.latency.pour(latency)
-        self.dollars.pour()
-        unpriced.inc(self.unpriced)
-        self.unpriced = 0
-        for counter, count in zip(tokens, counted, strict=True):
-            if count > 0:
-                counter.inc(count)
+#: ``(provider, model, answered)`` → the label of the model: its name, or :data:`OTHER` for one that nobody
+#: but the caller has ever named. ``answered``: the upstream has just answered under that name.
+ModelLabel = Callable[[str, str, bool], str]
 
 
 class _Flush:
@@ -153,11 +44,14 @@ class Metrics:
     """The gateway's counters, histograms and gauges, over a registry of their own.
 
     Telemetry fills in what a request shows; the other attributes are there for whoever knows
-    (``cache_hits``, ``circuit_state``).
+    (``cache_hits``, ``circuit_state``, ``ratelimit_degraded``). ``model_label`` tells names of models from
+    inventions of callers; without it, a name is known when a request for it was not refused as unknown.
     Raises ``ModuleNotFoundError`` naming the extra when prometheus-client is not installed.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, registry: CollectorRegistry | None = None, *, model_label: ModelLabel | None = None
+    ) -> None:
         try:
             import prometheus_client as prometheus
         except ModuleNotFoundError as error:
@@ -221,22 +115,53 @@ class Metrics:
             multiprocess_mode="mostrecent",  # a worker that died must not keep a circuit open for ever
             registry=own,
         )
-        self._short_cuts: dict[tuple[str, str, int], _Series] = {}
-        self._series: dict[tuple[str, str, int], _Series] = {}
-        self._changed: list[_Series] = []
-        self._costs: dict[tuple[str, str], _Dollars] = {}
-        self._savings: dict[str, _Dollars] = {}
-        self._layer = _Bounded()
-        self._ttft = _Distribution(TTFT_BUCKETS)
-        self._provider, self._model = _Bounded(), _Bounded()
-        self._stage, self._code = _Bounded(), _Bounded()
+        self.refusals = counter(
+            "gateway_refusals_total", "Requests that the gateway itself refused", ("code",), registry=own
+        )
+        self.ratelimit_degraded = counter(
+            "gateway_ratelimit_degraded_total",
+            "Requests whose limits were counted in one process, because Redis did not answer",
+            registry=own,
+        )
+        self._collectors: list[Collector] = []
+        self._model_label = model_label
+        self._short_cuts: dict[tuple[str, str, int], Series] = {}
+        self._series: dict[tuple[str, str, int], Series] = {}
+        self._changed: list[Series] = []
+        self._costs: dict[tuple[str, str], Dollars] = {}
+        self._savings: dict[str, Dollars] = {}
+        self._layer = Bounded()
+        self._ttft = Distribution(TTFT_BUCKETS)
+        self._provider, self._model = Bounded(), Bounded()
+        self._stage, self._code, self._refusal = Bounded(), Bounded(), Bounded()
         self._shared = _is_shared()
 
+    def add(self, collector: Collector) -> None:
+        """Show what ``collector`` collects in every scrape, once however many workers there are."""
+        self._collectors.append(collector)
+        if not self._shared:
+            self.registry.register(collector)
+
+    def latest(self, name: str, documentation: str) -> Callable[[float], None]:
+        """A gauge that shows what any of the workers has set last; returns what sets it."""
+        from prometheus_client import Gauge
+
+        return Gauge(name, documentation, multiprocess_mode="mostrecent", registry=self.registry).set
+
     def observe(
-        self, completion: Completion | None, status: int, seconds: float, ttft_seconds: float | None
+        self,
+        completion: Completion | None,
+        status: int,
+        seconds: float,
+        ttft_seconds: float | None,
+        refused: str | None = None,
     ) -> None:
-        """Count one finished request. ``completion`` is None when the application was never reached."""
-        provider, model = (completion.provider, completion.model) if completion else ("", "")
+        """Count one finished request. ``completion`` is None when the application was never reached;
+        ``refused`` is the code with which the gateway turned the request away."""
+        provider = model = ""
+        if completion is not None:
+            provider = completion.provider
+            model = "" if completion.counting else completion.model
         series = self._short_cuts.get((provider, model, status)) or self._open(provider, model, status)
         if not series.requests:
             self._changed.append(series)
@@ -258,6 +183,9 @@ class Metrics:
             if completion.upstream_error is not None:
                 stage, code = completion.upstream_error
                 self.upstream_errors.labels(self._stage(stage), self._code(code)).inc()
+                refused = None  # the gateway has only told what the upstream did
+        if refused is not None:
+            self.refusals.labels(self._refusal(refused)).inc()
         if self._shared:
             self.flush()
 
@@ -265,20 +193,24 @@ class Metrics:
         for name, nano in saved.items():
             layer = self._layer(name)
             if (dollars := self._savings.get(layer)) is None:
-                dollars = self._savings[layer] = _Dollars(self.saved_usd.labels(layer))
+                dollars = self._savings[layer] = Dollars(self.saved_usd.labels(layer))
             dollars.nano += nano
 
-    def _open(self, provider: str, model: str, status: int) -> _Series:
+    def _open(self, provider: str, model: str, status: int) -> Series:
         # A name that is not known upstream may be anybody's invention: it must not take the place of a
         # model that is there.
-        refused = status in (400, 404)
-        known = self._provider(provider), self._model(model, learn=not refused), status
+        if self._model_label is None or not model:
+            label = self._model(model, learn=status not in (400, 404))
+        else:
+            label = self._model_label(provider, model, 200 <= status < 300)
+            label = OTHER if label == OTHER else self._model(label)
+        known = self._provider(provider), label, status
         series = self._series.get(known)
         if series is None:
             tokens, model_of = self.tokens, known[:2]
             if (dollars := self._costs.get(model_of)) is None:
-                dollars = self._costs[model_of] = _Dollars(self.cost_usd.labels(*model_of))
-            series = self._series[known] = _Series(
+                dollars = self._costs[model_of] = Dollars(self.cost_usd.labels(*model_of))
+            series = self._series[known] = Series(
                 self.requests.labels(*model_of, str(status)),
                 self.latency.labels(known[0]),
                 [tokens.labels(*model_of, direction) for direction in _DIRECTIONS],
@@ -309,6 +241,8 @@ class Metrics:
             self.flush()
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            for collector in self._collectors:
+                registry.register(collector)
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
 

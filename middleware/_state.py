@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import time
 from typing import Any
 
 REQUEST_ID = "gateway.request_id"
@@ -120,6 +121,12 @@ class Completion:
     estimated: frozenset[str] = frozenset()
     #: The name of the model as the caller wrote it.
     requested_model: str = ""
+    #: The upstream's name of the model that it was asked for.
+    asked_model: str = ""
+    #: No model answers: its upstream only counts the tokens of the request.
+    counting: bool = False
+    #: Unix seconds; just before the upstream was asked.
+    asked_at: float = field(default_factory=time)
     #: Nano-dollars (1e-9 USD); None while nobody knows the price. ``saved_nano``: per layer.
     cost_nano: int | None = None
     #: It was looked for a price, and there is none.

@@ -1,7 +1,8 @@
 """What happened to each request: its id, one line in the access log, the metrics.
 
 Reads:   header ``x-request-id``; when the request is over, ``state["gateway.completion"]``,
-         ``.principal``, ``.savings`` and ``.aborted``, as the callbacks of ``record`` have left them
+         ``.principal``, ``.savings``, ``.refused`` and ``.aborted``, as the callbacks of ``record`` have left
+         them
 Writes:  ``state["gateway.request_id"]``; response headers ``x-request-id`` and ``x-gateway``
 Streams: passed through message by message; the answer counts as over with its last body message
 Limits:  metrics are per process unless prometheus_client runs in multi-process mode (``_metrics.py``)
@@ -26,7 +27,17 @@ import orjson
 from ._asgi import ASGIApp, Message, Receive, Scope, Send, header, with_state
 from ._metrics import Metrics
 from ._reject import OnReject, Rejection, reject_json
-from ._state import ABORTED, COMPLETION, PRINCIPAL, REQUEST_ID, SAVINGS, Completion, Principal, Saving
+from ._state import (
+    ABORTED,
+    COMPLETION,
+    PRINCIPAL,
+    REFUSED,
+    REQUEST_ID,
+    SAVINGS,
+    Completion,
+    Principal,
+    Saving,
+)
 
 _log = logging.getLogger(__name__)
 _ID_HEADER = b"x-request-id"
@@ -123,7 +134,8 @@ class TelemetryMiddleware:
                 _log.exception("request %s went unrecorded by %r", state[REQUEST_ID], record)
         completion = state.get(COMPLETION)
         if self._metrics is not None:
-            self._metrics.observe(completion, status, seconds, ttft)
+            refused: tuple[str, str] | None = state.get(REFUSED)
+            self._metrics.observe(completion, status, seconds, ttft, None if refused is None else refused[1])
         if self._write is not None:
             self._write(_line(scope, state, status, seconds, ttft))
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 CAPACITY = 10_000
 #: Seconds between two looks at the directory's version, give or take a quarter.
 POLL_SECONDS = 1.0
+#: Seconds after the start in which the tables may still be being made: it is looked more often, and nothing
+#: is said. And the pause between two of those looks.
+STARTING_SECONDS, _STARTING_POLL = 5.0, 0.2
 #: Seconds for which known keys are good while the database is away.
 STALE_SECONDS = 300.0
 #: Seconds that a request waits for the look-up of its key.
@@ -72,7 +75,8 @@ class Verifier:
 
     ``open_engine`` is called once, by :meth:`start`; the engine is the verifier's own and closed by
     :meth:`stop`. ``gateway_key`` is the one of the project ``default``: it is good whatever happens to the
-    database. ``clock`` is Unix seconds, for keys that expire.
+    database. ``clock`` is Unix seconds, for keys that expire. ``on_look`` is told after each look at the
+    directory whether it could be read.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Verifier:
         absent_seconds: float = ABSENT_SECONDS,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        on_look: Callable[[bool], object] = lambda _: None,
     ) -> None:
         if not gateway_key:
             raise ValueError("there is no gateway key")
@@ -100,6 +105,7 @@ class Verifier:
         self._absent_seconds = absent_seconds
         self._clock = clock
         self._monotonic = monotonic
+        self._on_look = on_look
         # Credentials are remembered by a hash under a secret of this process: its memory holds none of them.
         self._salt = secrets.token_bytes(32)
         self._own_mark = self._mark(gateway_key)
@@ -114,6 +120,7 @@ class Verifier:
         self._changed = True  # what is remembered is older than `_version`
         self._good_until = float("-inf")  # of what is remembered
         self._away = False
+        self._said = False  # that it is away
         self._stopped = False
         self._engine: AsyncEngine | None = None
         self._poller: asyncio.Task[None] | None = None
@@ -214,23 +221,30 @@ class Verifier:
         return known
 
     async def _follow(self, engine: AsyncEngine) -> None:
+        quiet_until = self._monotonic() + STARTING_SECONDS
         while True:
             begun = self._monotonic()
+            pause = self._poll_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads workers
             try:
                 async with asyncio.timeout(_REFRESH_SECONDS):
                     await self._poll(engine)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
-                if not (self._away or self._stopped):
-                    _log.error("keys cannot be checked, those known are good for a while: %s", _name(error))
                 self._away = True
+                if begun < quiet_until:
+                    pause = min(pause, _STARTING_POLL)
+                elif not (self._said or self._stopped):
+                    _log.error("keys cannot be checked, those known are good for a while: %s", _name(error))
+                    self._said = True
             else:
-                if self._away:
+                if self._said:
                     _log.warning("keys can be checked again")
-                self._away = False
+                self._away = self._said = False
                 self._good_until = begun + self._stale_seconds
+                quiet_until = begun
+            self._on_look(not self._away)
             if self._stopped:  # cancelled within a driver, a task may see another error instead
                 return
-            await asyncio.sleep(self._poll_seconds * random.uniform(0.75, 1.25))  # noqa: S311 - spreads workers
+            await asyncio.sleep(pause)
 
     async def _poll(self, engine: AsyncEngine) -> None:
         from .records import read_default, read_records, read_version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from blacksheep import Application, Request, Response
 
@@ -26,9 +26,11 @@ def mount(
     drain: Drain,
     metrics: Metrics | None,
     providers: Sequence[str],
+    ledger: Callable[[], str] | None = None,
     admin: Admin | None = None,
 ) -> None:
-    """Put every route of the outside contract on ``app``. ``providers`` are the names that /health shows.
+    """Put every route of the outside contract on ``app``. ``providers`` are the names that /health shows, and
+    ``ledger`` tells it how recording goes (None: nobody asks).
 
     ``admin``: what /admin stands on; None, and there is no /admin here.
     """
@@ -53,7 +55,7 @@ def mount(
         router.add_get(f"{base}/models", models.list_models(catalog, dispatcher))
         router.add_get(f"{base}/models/{{path:model_id}}", models.get_model(catalog, dispatcher))
     router.add_post("/chat", simple.chat(dispatcher))
-    mount_health(app, drain, providers)
+    mount_health(app, drain, providers, ledger)
     for method in ("GET", "HEAD"):
         router.add(method, "/api/hello", health.hello())
     if admin is not None:
@@ -61,12 +63,14 @@ def mount(
     router.fallback = not_found
 
 
-def mount_health(app: Application, drain: Drain, providers: Sequence[str]) -> None:
+def mount_health(
+    app: Application, drain: Drain, providers: Sequence[str], ledger: Callable[[], str] | None = None
+) -> None:
     """The pages that need no key, on ``app``."""
     for method in ("GET", "HEAD"):
         app.router.add(method, "/live", health.live())
         app.router.add(method, "/ready", health.ready(drain))
-        app.router.add(method, "/health", health.health(drain, providers))
+        app.router.add(method, "/health", health.health(drain, providers, ledger))
 
 
 async def not_found(request: Request) -> Response:

@@ -74,6 +74,7 @@ def begin(request: Request, target: Target, exchange: Exchange, *, stream: bool 
     requested = wish if isinstance(wish, str) else target.requested
     completion = state[COMPLETION] = Completion(target.provider.name, target.model, stream)
     completion.requested_model = one_line(requested[:MAX_MODEL_NAME])
+    completion.asked_model = target.model
     state[EXCHANGE] = exchange
     ledger: Ledger | None = state.get(LEDGER)
     if ledger is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
 from blacksheep import Request, Response
 
@@ -21,7 +22,8 @@ def live() -> Handler:
 
 
 def ready(drain: Drain) -> Handler:
-    """Send traffic here? 503 while the process drains, so that a load balancer moves on."""
+    """Send traffic here? 503 while the process drains, so that a load balancer moves on. A database that is
+    away is no reason: answers need none."""
 
     async def handle(request: Request) -> Response:
         if drain.draining:
@@ -41,16 +43,18 @@ def hello() -> Handler:
     return handle
 
 
-def health(drain: Drain, providers: Sequence[str]) -> Handler:
-    """For people: version, state and which providers are configured."""
+def health(drain: Drain, providers: Sequence[str], ledger: Callable[[], str] | None = None) -> Handler:
+    """For people: version, state, which providers are configured and how recording goes (``ledger``)."""
 
     async def handle(request: Request) -> Response:
-        return json_response(
-            {
-                "status": "draining" if drain.draining else "ok",
-                "version": __version__,
-                "providers": list(providers),
-            }
-        )
+        told = {
+            "status": "draining" if drain.draining else "ok",
+            "version": __version__,
+            "providers": list(providers),
+        }
+        if ledger is not None:
+            # It looks at a file, whose disk may hang.
+            told["ledger"] = await asyncio.to_thread(ledger)
+        return json_response(told)
 
     return handle

@@ -108,7 +108,7 @@ async def _pass_on(
     if endpoint == "messages":
         completion = begin(request, target, call.exchange, stream=stream)
     else:  # counting is free
-        completion = state[COMPLETION] = Completion(target.provider.name, target.model, stream)
+        completion = state[COMPLETION] = Completion(target.provider.name, target.model, stream, counting=True)
     reply = state[REPLY] = await provider.messages(call)
     completion.model, completion.stream = presentable(reply.model), reply.stream
     headers = [*target_headers(target, completion.model, state), *reply.headers]

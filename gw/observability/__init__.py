@@ -1,0 +1,1 @@
+"""What operators watch: labels that stay few, the ledger's state in the metrics, OpenTelemetry."""
