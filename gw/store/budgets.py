@@ -43,11 +43,26 @@ _SLOWEST_RETRY = 5.0
 _GIVEN_UP = frozenset({"40001", "40P01"})
 
 _KEY = (budget_periods.c.account, budget_periods.c.period, budget_periods.c.start)
+# Made once: a statement costs more than its execution, and leaves cycles for the garbage collector.
 _ADD = (
     update(budget_periods)
     .where(*(column == bindparam(f"slot_{column.name}") for column in _KEY))
     .values(reserved_nano=budget_periods.c.reserved_nano + bindparam("more"))
 )
+_LOCKED = (
+    select(*_KEY, budget_periods.c.spent_nano, budget_periods.c.reserved_nano)
+    .where(tuple_(*_KEY).in_(bindparam("slots", expanding=True)))
+    .with_for_update()
+)
+_ROWS = {
+    # "C": as Python sorts, whatever the database's language.
+    "postgresql": _LOCKED.order_by(*(column.collate("C") for column in _KEY)),
+    "sqlite": _LOCKED,
+}
+_NEW = {
+    "postgresql": postgresql.insert(budget_periods).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(budget_periods).on_conflict_do_nothing(),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -258,19 +273,14 @@ async def _locked(connection: AsyncConnection, slots: list[Slot]) -> dict[Slot, 
     found = await _look(connection, slots)
     missing = [slot._asdict() for slot in slots if slot not in found]
     if missing:  # of a new day, or a new account
-        on_postgres = connection.dialect.name == "postgresql"
-        new = postgresql.insert(budget_periods) if on_postgres else sqlite.insert(budget_periods)
-        await connection.execute(new.on_conflict_do_nothing(), missing)
+        await connection.execute(_NEW[connection.dialect.name], missing)
         found = await _look(connection, slots)
     return found
 
 
 async def _look(connection: AsyncConnection, slots: list[Slot]) -> dict[Slot, Balance]:
-    c = budget_periods.c
-    rows = select(*_KEY, c.spent_nano, c.reserved_nano).where(tuple_(*_KEY).in_(slots)).with_for_update()
-    if connection.dialect.name == "postgresql":  # "C": as Python sorts, whatever the database's language
-        rows = rows.order_by(*(column.collate("C") for column in _KEY))
-    return {Slot(*row[:3]): Balance(*row[3:]) for row in await connection.execute(rows)}
+    rows = await connection.execute(_ROWS[connection.dialect.name], {"slots": slots})
+    return {Slot(*row[:3]): Balance(*row[3:]) for row in rows}
 
 
 async def _add(connection: AsyncConnection, more: dict[Slot, int]) -> None:

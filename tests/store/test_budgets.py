@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -286,3 +287,20 @@ async def test_callers_without_budgets_are_granted_without_a_row(
     accounts: Sequence[Account] = [Account("project:free")]
     assert await budgets.reserve("r", accounts, 10) is None
     assert await open_ids(engine) == set()
+
+
+async def test_a_reservation_leaves_nothing_to_the_garbage_collector(
+    budgets: SqlBudgets, engine: AsyncEngine
+) -> None:
+    wide = Account("project:shop", daily_budget=10**9)
+    assert await budgets.reserve("first", [wide], 1) is None
+    await asyncio.sleep(0.05)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(20):
+            assert await budgets.reserve(f"r{number}", [wide], 1) is None
+        await asyncio.sleep(0.05)
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
