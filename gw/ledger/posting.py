@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -100,11 +101,17 @@ def _spent(rows: Iterable[Row], reserved: dict[str, int]) -> dict[_Slot, int]:
     spent: dict[_Slot, int] = {}
     for row in rows:
         cost = reserved.get(row.reservation, 0) if row.cost_nano is None else row.cost_nano
-        day = datetime.fromtimestamp(row.at, UTC).date().isoformat()
+        day = _day(row.at // 86400)
         for account in (f"project:{row.project}", f"key:{row.key_id}"):
             for slot in ((account, "day", day), (account, "month", day[:7])):
                 spent[slot] = spent.get(slot, 0) + cost
     return spent
+
+
+@lru_cache
+def _day(number: float) -> str:
+    """The ``number``-th day after 1970-01-01."""
+    return datetime.fromtimestamp(number * 86400, UTC).date().isoformat()
 
 
 async def _add(connection: AsyncConnection, spent: dict[_Slot, int], freed: dict[_Slot, int]) -> None:
