@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import urlsplit
+
 from .. import __version__
-from ..settings import Cloud, Compatible, Local, Settings, fingerprint
+from ..settings import Cloud, Compatible, Ledger, Local, Settings, fingerprint
+from ..store.place import DataDirError, data_dir, is_lasting
 from ..variables import unbuilt
 
 
@@ -58,21 +62,77 @@ def summary(settings: Settings, environ: dict[str, str]) -> str:
         lines.append(
             _on("thinking", f"what Claude thought is kept for clients that drop it, {_kept(settings)}")
         )
+    lines += _ledger(settings)
+    where = "" if server.admin_port is None else f" on port {server.admin_port}"
     if not server.metrics:
         lines.append(_off("metrics", "PROMETHEUS_ENABLED=0"))
     elif keys.admin is None:
         lines.append(_off("metrics", "/admin/metrics is closed: ADMIN_API_KEY is not set"))
     else:
-        lines.append(_on("metrics", f"/admin/metrics, ADMIN_API_KEY {fingerprint(keys.admin)}"))
+        lines.append(_on("metrics", f"/admin/metrics{where}, ADMIN_API_KEY {fingerprint(keys.admin)}"))
+    if server.admin_port is not None:
+        lines.append(_on("admin port", f"{server.admin_port}: /admin is there, and not on {server.port}"))
+    lines.append(
+        _on("otel", f"traces and metrics to {settings.otlp_endpoint}")
+        if settings.otlp_endpoint is not None
+        else _off("otel", "OTEL_EXPORTER_OTLP_ENDPOINT is not set")
+    )
     lines.append("  not built yet (accepted, without effect):")
     for feature, chosen in unbuilt(environ):
         lines.append(f"        - {feature}" + (f"  <- you set {', '.join(chosen)}" if chosen else ""))
     return "\n".join(lines)
 
 
+def _ledger(settings: Settings) -> list[str]:
+    """Where usage goes, by whose prices, for whom."""
+    books, projects = settings.ledger, settings.projects
+    if not books.enabled:
+        return [_off("ledger", "LEDGER_ENABLED=0: nobody writes down what requests cost")]
+    lines = [_on("ledger", _database(books))]
+    if (place := _place(books)) is not None and not is_lasting(place):
+        lines.append(
+            f"        ! {place} may be emptied by a restart: name a directory that lasts in DATA_DIR"
+        )
+    public = "public prices (genai-prices)"
+    lines.append(
+        _on("prices", public if books.prices_file is None else f"{books.prices_file}, then {public}")
+    )
+    lines.append(
+        _on("projects", "keys, limits and budgets of their own; GATEWAY_API_KEY is the project default")
+        if projects.enabled
+        else _off("projects", "ENABLE_MULTI_PROJECT=0: all usage is the project default's")
+    )
+    return lines
+
+
+def _database(books: Ledger) -> str:
+    """The file, or the host; never the password."""
+    url = books.database
+    if url is None:
+        place = _place(books)
+        return "SQLite" if place is None else f"SQLite, {place / 'gateway.db'}"
+    if url.startswith("sqlite:"):
+        return f"SQLite, {url.removeprefix('sqlite:///')}"
+    try:
+        parts = urlsplit(url)
+        host, port, name = parts.hostname, parts.port, parts.path.strip("/")
+    except ValueError:
+        return "PostgreSQL (DATABASE_URL)"
+    return f"PostgreSQL at {host or 'localhost'}:{port or 5432}" + (f", database {name}" if name else "")
+
+
+def _place(books: Ledger) -> Path | None:
+    try:
+        return data_dir(books)
+    except DataDirError:  # the start ends with it; `gw serve --check` has said so
+        return None
+
+
 def _share(settings: Settings) -> str:
-    """Who counts the requests: each worker does for itself."""
+    """Who counts the requests: Redis for all, or each worker for itself."""
     workers = settings.server.workers
+    if settings.state.redis_url is not None:
+        return "in Redis (REDIS_URL), for all workers and machines"
     if workers == 1:
         return "in this process"
     return f"in {workers} shares of {settings.limits.rpm / workers:g}, one for each worker"

@@ -1,8 +1,8 @@
 """``gw doctor``: looks at everything that a gateway stands on, and says what to do about it.
 
 One file per concern (``environment``, ``keys``, ``claude``, ``ollama``, ``compatible``, ``redis``,
-``postgres``, ``limits``, ``clock``); each fills a :class:`Section`. ``examine.py`` runs them, ``report.py``
-words the result.
+``postgres``, ``ledger``, ``limits``, ``clock``); each fills a :class:`Section`. ``examine.py`` runs them,
+``report.py`` words the result.
 """
 
 from __future__ import annotations

@@ -15,13 +15,24 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast
 from providers.http import HttpClient, Timeouts, open_client
 
 from ..settings import Settings, SettingsError, load
-from . import claude, clock, compatible, environment, keys, limits, ollama, postgres, redis
+from . import claude, clock, compatible, environment, keys, ledger, limits, ollama, postgres, redis
 from .context import Context
 from .report import Report, Section, redacted, secrets_of
 
 #: What can be asked for by name, as it is printed. ``compatible``: every OPENAI_COMPATIBLE_<NAME>, and
 #: Claude on Bedrock and Vertex AI.
-NAMES = ("settings", "keys", "claude", "ollama", "compatible", "redis", "postgres", "limits", "clock")
+NAMES = (
+    "settings",
+    "keys",
+    "claude",
+    "ollama",
+    "compatible",
+    "redis",
+    "postgres",
+    "ledger",
+    "limits",
+    "clock",
+)
 #: The checks that meet another clock on their way.
 _TIMED = frozenset({"claude", "ollama", "compatible", "redis", "postgres"})
 _TICK_SECONDS = 0.1
@@ -143,6 +154,7 @@ def _plan(context: Context) -> list[tuple[str, str, Check]]:
         *plan,
         ("redis", "redis", redis.check),
         ("postgres", "postgres", postgres.check),
+        ("ledger", "ledger", ledger.check),
         ("limits", "limits", limits.check),
     ]
 

@@ -1,20 +1,20 @@
-"""PostgreSQL: reachable, recent enough, and we may do there what we shall want to do."""
+"""PostgreSQL: reachable, recent enough, and we may do there what the ledger does. (What is in it:
+``ledger.py``.)"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
-from typing import Any, cast
 
 import asyncpg  # type: ignore[import-untyped,unused-ignore]
 
+from ..store.postgres import Address
 from .clock import reading
 from .context import Context
 from .report import Section
 from .stores import PATIENCE, SLOW_MS, place_of, root_of, unreachable
 
-UNUSED = "This version does not use it yet; looked at all the same."
 #: The oldest PostgreSQL that the gateway is to run on.
 NEEDED = 13
 
@@ -22,25 +22,18 @@ NEEDED = 13
 async def check(section: Section, context: Context) -> None:
     url = context.environ.get("DATABASE_URL", "").strip()
     if not url:
-        section.skip("DATABASE_URL is not set: usage is not kept.")
+        section.skip("DATABASE_URL is not set: the ledger is a file of SQLite.")
         return
-    section.skip(UNUSED)
-    scheme = url.partition("://")[0]
-    if scheme not in ("postgres", "postgresql"):
-        section.fail(
-            "DATABASE_URL is no URL of PostgreSQL.",
-            "DATABASE_URL=postgresql://user:password@host:5432/database",
-        )
+    if url.startswith("sqlite:"):
+        section.skip("DATABASE_URL is a file of SQLite.")
         return
     place = place_of(url, 5432)
     patience = min(2 * PATIENCE, context.seconds)
     connection: asyncpg.Connection | None = None
     try:
         async with asyncio.timeout(2 * patience):
-            # Both are floats in its documentation; its code has no annotations.
-            times: dict[str, Any] = {"timeout": patience, "command_timeout": patience}
-            connection = await asyncpg.connect(url, **times)
-            await _examine(section, context, cast(asyncpg.Connection, connection))
+            connection = await Address.parse(url).connect_to(patience)
+            await _examine(section, context, connection)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         _explain(section, error, place, patience)
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gw.cli.summary import summary
@@ -73,6 +75,40 @@ def test_it_says_where_thinking_is_kept_and_tells_no_password() -> None:
     shown = line("thinking", **claude, REDIS_URL="redis://:canary@cache:6379/0")
     assert shown.endswith("in Redis (REDIS_URL)")
     assert not [row for row in summary(load(KEY), {}).splitlines() if "thinking" in row]
+
+
+def test_the_ledger_is_told_by_its_place_and_never_by_its_password(tmp_path: Path) -> None:
+    assert line("ledger", DATA_DIR=str(tmp_path)).endswith(f"SQLite, {tmp_path}/gateway.db")
+    assert "LEDGER_ENABLED=0" in line("ledger", LEDGER_ENABLED="0")
+    url = "postgresql://gateway:canary@db.example.com/usage?sslmode=require&password=canary"
+    assert line("ledger", DATABASE_URL=url).endswith("PostgreSQL at db.example.com:5432, database usage")
+    own = line("ledger", DATABASE_URL=f"sqlite:///{tmp_path}/own.db")
+    assert own.endswith(f"SQLite, {tmp_path}/own.db")
+
+
+def test_a_ledger_beside_temporary_files_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warning = "may be emptied by a restart"
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert warning not in summary(load({**KEY, "DATA_DIR": str(tmp_path / "data")}), {})
+    monkeypatch.setenv("XDG_DATA_HOME", "/dev/null")
+    assert warning in summary(load(KEY), {})
+
+
+def test_prices_projects_limits_and_the_admin_port_are_told() -> None:
+    assert line("prices").endswith("public prices (genai-prices)")
+    assert "p.json, then public prices" in line("prices", PRICES_FILE="p.json")
+    assert "ENABLE_MULTI_PROJECT=0" in line("projects")
+    assert "on " in line("projects", ENABLE_MULTI_PROJECT="1")
+    shared = line("rate limit", REDIS_URL="redis://:canary@cache:6379/0", WEB_CONCURRENCY="8")
+    assert shared.endswith("in Redis (REDIS_URL), for all workers and machines")
+    assert "9443: /admin is there, and not on 8080" in line("admin port", ADMIN_PORT="9443")
+
+
+def test_a_collector_is_told_where_there_is_one() -> None:
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT is not set" in line("otel")
+    assert line("otel", OTEL_EXPORTER_OTLP_ENDPOINT="http://otel:4318").endswith("to http://otel:4318")
 
 
 def test_the_help_shows_whole_defaults_within_a_terminals_width() -> None:
