@@ -74,6 +74,8 @@ class ProviderError(Exception):
         self.upstream_request_id = upstream_request_id
         self.upstream_error = upstream_error
         self.upstream_headers = upstream_headers
+        #: Times that the request was sent that failed so.
+        self.attempts = 1
 
     def sign(self, provider: str, upstream_request_id: str | None = None) -> None:
         """Say whose failure it is, where whoever raised it could not know."""

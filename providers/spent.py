@@ -99,6 +99,8 @@ class Asking:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         exchange = self._exchange
+        if isinstance(error, ProviderError):
+            exchange.attempts += error.attempts - 1
         if error is None or exchange.prompt is None or _is_refusal(error):
             return
         if not (exchange.usage.estimated or exchange.usage.input_told):  # an answer that began knows better

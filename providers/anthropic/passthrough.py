@@ -96,7 +96,7 @@ class MessagesReply:
             else:
                 await self._read_whole()
         except BaseException as error:
-            if self._tap.started or self._tap.usage.input_told:
+            if self._tap.usage.input_told:
                 self._exchange.usage = self.usage
             await self.aclose()
             if isinstance(error, ProviderError):

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 
+from ..errors import ProviderError
 from .pool import Pool, refused
 from .request import Origin, parse_url, serialise
 from .response import EngineResponse, StaleConnection
@@ -81,6 +82,9 @@ class EngineClient:
             except StaleConnection:  # never raised by a fresh one, hence once
                 attempts += 1
                 connection = await pool.connect(timeouts.connect, total_at, fresh=True)
+            except ProviderError as error:
+                error.attempts = attempts
+                raise
             else:
                 response.attempts = attempts
                 return response

@@ -124,6 +124,12 @@ async def repeated_usage(stage: Stage) -> None:
     reply = await stage.chat()
     await reply.completion()
     assert (reply.attempts, reply.usage.estimated) == (2, NEITHER)
+    for _ in range(2):
+        stage.script(fault="drop")
+    call = stage.call()
+    with pytest.raises(ProviderError):
+        await stage.provider.chat(call)
+    assert call.exchange.attempts == 2
 
 
 @theme(needs="messages", scripted=True)
@@ -142,6 +148,12 @@ async def passed_usage(stage: Stage) -> None:
     reply = await _passed(stage)
     await _read(reply)
     assert (reply.usage.estimated, reply.attempts) == (NEITHER, 1)
+    stage.script(fault="error", after=0)
+    call = _messages_call(stage)
+    assert isinstance(stage.provider, SpeaksMessages)
+    with pytest.raises(ProviderError):
+        await stage.provider.messages(call)
+    assert call.exchange.usage == Usage()
 
 
 async def _completed(stage: Stage, call: Any) -> None:
@@ -165,6 +177,10 @@ async def _read_words(pieces: AsyncIterator[bytes], words: int) -> int:
 
 async def _passed(stage: Stage) -> RawReply:
     assert isinstance(stage.provider, SpeaksMessages)
+    return await stage.provider.messages(_messages_call(stage))
+
+
+def _messages_call(stage: Stage) -> MessagesCall:
     messages = [{"role": "user", "content": "Say something."}]
     body = {"model": stage.models.plain, "max_tokens": 1000, "messages": messages, "stream": True}
-    return await stage.provider.messages(MessagesCall(orjson.dumps(body), stage.models.plain))
+    return MessagesCall(orjson.dumps(body), stage.models.plain)

@@ -1,0 +1,1 @@
+"""A soak of the ledger: mixed traffic under faults, then the database against the upstreams' own bill."""
