@@ -104,7 +104,7 @@ class Backing:
             self._journal = Journal(spool_dir(books), books.spool_max_bytes)
             self.ledger = Ledger(self._journal, self.prices, refuse_when_full=books.refuse_when_full)
             if records:
-                self._recorder = RecorderTask(books, eager=settings.projects.enabled)
+                self._recorder = RecorderTask(books, eager=settings.looks_at_database)
         if settings.projects.enabled:
             self._open_projects()
 

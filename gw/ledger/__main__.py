@@ -67,7 +67,7 @@ def main() -> int:
         if stop.wait(1.0):
             return 0
     try:
-        if settings.projects.enabled or _something_to_record(spool, stop):
+        if settings.looks_at_database or _something_to_record(spool, stop):
             _record(settings, spool, stop)
     finally:
         os.close(held)
@@ -110,7 +110,7 @@ def _record(settings: Settings, spool: Path, stop: _Stop) -> None:
         if stop.asked:
             ended.set()
         open_engine, migrate = migrated_engine(settings.ledger)
-        await Recorder(open_engine, spool, migrate=migrate, eager=settings.projects.enabled).run(ended)
+        await Recorder(open_engine, spool, migrate=migrate, eager=settings.looks_at_database).run(ended)
 
     asyncio.run(run())
 

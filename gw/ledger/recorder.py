@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from ..store.engine import error_name
 from .rejects import Rejects
 from .row import Asked, Row, encode, killed
 from .spool import boots, remove_unborn
@@ -164,7 +165,7 @@ class Recorder:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), pause)
         await self._attempt()  # what came after the last look
-        while self._failures or self.behind:
+        while self.behind or (self._failures and self._pending):
             await asyncio.sleep(self._interval if self._failures else 0.0)
             await self._attempt()
 
@@ -172,7 +173,7 @@ class Recorder:
         try:
             await self.record_once()
         except Exception as error:  # noqa: BLE001 - whatever it is, giving up would lose rows
-            name = type(error).__name__
+            name = error_name(error)
             if self.status.error is None:
                 # Messages of drivers may carry the address, and what they were asked to write.
                 said = f"{name}: {error}" if name in _OUR_OWN else name

@@ -72,6 +72,12 @@ class Change:
             raise NotFound("key", id)
         return key_of(dict(row))
 
+    async def successor(self, id: str) -> str | None:
+        """The key that has been made in the place of ``id``, unless it is revoked."""
+        heirs = select(keys.c.id).where(keys.c.rotated_from == id, keys.c.revoked_at.is_(None))
+        found: str | None = await self._connection.scalar(heirs.limit(1))
+        return found
+
     async def insert_project(self, project: Project) -> None:
         await self._connection.execute(projects.insert().values(**project_values(project)))
 

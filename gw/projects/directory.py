@@ -208,7 +208,8 @@ class Directory:
 
         The old one goes on working for ``overlap`` seconds (0: it ends now), or until its own end if that is
         sooner. What the key's own budgets have spent stays with the old one. Raises ``NotFound``,
-        ``Invalid``, and ``Conflict`` for a key that is revoked or expired.
+        ``Invalid``, and ``Conflict`` for a key that is revoked, expired or already rotated: what is left of
+        its time would be all the time of the new one.
         """
         if not 0 <= overlap <= MAX_OVERLAP:
             raise Invalid("overlap_seconds", f"must be from 0 to {MAX_OVERLAP} (30 days)")
@@ -217,6 +218,8 @@ class Directory:
             old = await change.key(id)
             if (status := old.status(now)) != "active":
                 raise Conflict(f"The key {id} is {status}: create a new one instead.")
+            if (heir := await change.successor(id)) is not None:
+                raise Conflict(f"The key {id} is rotated already, to {heir}: rotate or revoke that one.")
             await change.living_project(old.project)
             until = now + timedelta(seconds=overlap)
             ends = until if old.expires_at is None else min(until, old.expires_at)

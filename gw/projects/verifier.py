@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from middleware._state import Account, Principal
 from middleware.auth import key_fingerprint
 
+from ..store.engine import error_name
 from .keys import Credential, digest, is_ours, parse
 from .merge import principal_of_project
 from .types import DEFAULT_PROJECT, T
@@ -233,7 +234,8 @@ class Verifier:
                 if begun < quiet_until:
                     pause = min(pause, _STARTING_POLL)
                 elif not (self._said or self._stopped):
-                    _log.error("keys cannot be checked, those known are good for a while: %s", _name(error))
+                    said = "keys cannot be checked, those known are good for a while: %s"
+                    _log.error(said, error_name(error))
                     self._said = True
             else:
                 if self._said:
@@ -283,8 +285,3 @@ def _remember(memory: OrderedDict[str, T], id: str, value: T, capacity: int) -> 
     memory.move_to_end(id)
     if len(memory) > capacity:
         memory.popitem(last=False)
-
-
-def _name(error: Exception) -> str:
-    # Never its text: drivers quote the values that they failed on.
-    return type(error).__name__

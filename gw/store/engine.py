@@ -118,6 +118,14 @@ def is_away(error: BaseException) -> bool:
     return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
 
 
+def error_name(error: BaseException) -> str:
+    """What the driver calls it (``InvalidPasswordError``, ``SQLITE_FULL``), and not the class that SQLAlchemy
+    puts around it. Never its text: drivers quote addresses, and the values that they failed on."""
+    cause: BaseException = getattr(error, "orig", None) or error
+    cause = cause.__cause__ or cause
+    return getattr(cause, "sqlite_errorname", None) or type(cause).__name__
+
+
 #: Connection, authorization, catalogue, rollback, resources, not in that state, intervention, system, its own
 #: errors (PostgreSQL, appendix A).
 _AWAY_CLASSES = frozenset({"08", "28", "3D", "40", "53", "55", "57", "58", "XX"})

@@ -185,9 +185,21 @@ async def test_a_rotated_key_works_on_for_the_overlap_and_its_successor_on_the_s
     assert (new.rotated_from, new.id != old.id) == (old.id, True)
     assert new.expires_at == clock.now + timedelta(days=90), "it lasts as long as the old one did"
     assert (await directory.key(old.id)).expires_at == clock.now + timedelta(hours=1)
+
+
+async def test_a_key_is_rotated_once_until_its_successor_is_revoked(
+    directory: Directory, clock: Clock
+) -> None:
+    old = await made_key(directory)
+    new = (await directory.rotate_key(old.id, overlap=3600, actor=WHO)).key
     clock.now += timedelta(minutes=30)
+    with pytest.raises(Conflict, match=new.id):  # else the third would end with the first
+        await directory.rotate_key(old.id, overlap=DAY, actor=WHO)
+    assert (await directory.key(old.id)).expires_at == NOW + timedelta(hours=1)
+    assert (await directory.rotate_key(new.id, overlap=DAY, actor=WHO)).key.expires_at is None
+    await directory.revoke_key(new.id, actor=WHO)
     await directory.rotate_key(old.id, overlap=DAY, actor=WHO)
-    assert (await directory.key(old.id)).expires_at == NOW + timedelta(days=10, hours=1), "never longer"
+    assert (await directory.key(old.id)).expires_at == NOW + timedelta(hours=1), "never longer"
 
 
 async def test_only_a_key_that_works_is_rotated(directory: Directory, clock: Clock) -> None:
