@@ -225,7 +225,9 @@ def _layer_record(bill: Bill, layer: Layer) -> dict[str, Any]:
 
 
 def _money(amount: Amount, name: str) -> dict[str, Any]:
-    return {f"{name}_usd": dollars(amount[0]), f"{name}_unknown": amount[1]}
+    nano, unknown = amount
+    # No requests have cost nothing, and that is known.
+    return {f"{name}_usd": dollars(nano if nano is not None or unknown else 0), f"{name}_unknown": unknown}
 
 
 def _pair(money: Money) -> Amount:

@@ -197,7 +197,8 @@ def _action(actions: Any, name: str, text: str, example: str) -> argparse.Argume
 def _terms(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits and rules", f"`{NONE}` takes one away")
     for option, path, metavar, text in _LIMITS:
-        group.add_argument(option, dest=path, metavar=metavar, help=text)
+        check = _list if path in _LISTS else str
+        group.add_argument(option, dest=path, type=check, metavar=metavar, help=text)
     group.add_argument(
         "--label",
         type=_label,
@@ -209,6 +210,13 @@ def _terms(parser: argparse.ArgumentParser) -> None:
 
 def _env_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env-file", metavar="FILE", default=".env", help="settings file (default: .env)")
+
+
+def _list(text: str) -> str:
+    # No names are no rule, and so everything: not what is meant by the value of a variable that is unset.
+    if not text.replace(",", "").strip():
+        raise argparse.ArgumentTypeError(f"names with commas between them, or {NONE} for no such rule")
+    return text
 
 
 def _label(text: str) -> tuple[str, str | None]:
@@ -227,8 +235,14 @@ def _duration(text: str) -> int:
 
 def _moment(text: str) -> str:
     if re.fullmatch(r"[0-9]{1,6}[smhdw]", text):
-        return (datetime.now(UTC) + timedelta(seconds=_duration(text))).isoformat(timespec="seconds")
-    return _date(text).isoformat()
+        try:
+            return (datetime.now(UTC) + timedelta(seconds=_duration(text))).isoformat(timespec="seconds")
+        except OverflowError:
+            raise argparse.ArgumentTypeError("a time within some thousand years, as in 90d") from None
+    try:
+        return _date(text).isoformat()
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError("a day as 2027-01-31, a time, or in 90d, 12h, 30m") from None
 
 
 def _moment_or_none(text: str) -> str | None:
