@@ -199,6 +199,7 @@ class OpenTelemetry:
             names.OPERATION_NAME: operation,
             names.PROVIDER_NAME: names.PROVIDERS.get(provider, provider),
             names.REQUEST_MODEL: completion.asked_model,
+            # Before an answer it is what was asked for.
             names.RESPONSE_MODEL: completion.model,
             **self._places.get(provider, {}),
         }
@@ -236,6 +237,8 @@ def _of_the_call(completion: Completion, ttft_seconds: float | None, at: float) 
         found[names.CACHE_CREATION_TOKENS] = completion.cache_write_tokens
     if completion.reasoning_tokens:
         found[names.REASONING_TOKENS] = completion.reasoning_tokens
+    if completion.estimated:
+        found["gateway.estimated"] = sorted(completion.estimated)
     if ttft_seconds is not None:
         found[names.TIME_TO_FIRST_CHUNK] = max(0.0, ttft_seconds - (completion.asked_at - at))
     if completion.cost_nano is not None:
