@@ -174,7 +174,7 @@ def test_tables_are_there_at_once_where_projects_have_keys(tmp_path: Path) -> No
 
         wait_until(migrated)
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.e2e

@@ -138,7 +138,7 @@ async def test_rows_wait_for_a_file_that_another_program_has_locked(
         other = sqlite3.connect(Path(database.data_dir) / "gateway.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         write(journal, *(row(f"n{number}") for number in range(50)))
-        await until(lambda: error_of(spool) == "OperationalError")
+        await until(lambda: error_of(spool) == "SQLITE_BUSY")
         other.execute("ROLLBACK")
         other.close()
         await until(lambda: recorder.status.rows_total == 50)
@@ -166,7 +166,7 @@ async def test_rows_wait_for_a_disk_that_is_full(full_disk: Path, spool: Path, s
     journal = Journal(spool, 64 * MEBIBYTE)
     write(journal, *(row(f"n{number}") for number in range(3000)))
     async with recording(ledger, spool) as recorder:
-        await until(lambda: error_of(spool) == "OperationalError")
+        await until(lambda: error_of(spool) == "SQLITE_FULL")
         assert recorder.status.rows_total < 3000
         filler.unlink()
         await until(lambda: recorder.status.rows_total == 3000)
