@@ -72,37 +72,40 @@ class _Soak:
     async def play(self) -> Report:
         plan, here = self._plan, self._stage
         self._began = time.monotonic()
-        troubles = asyncio.create_task(self._troubles())
-        await self._traffic()
-        await troubles
-        took = time.monotonic() - self._began
-        self._note("SIGTERM")
-        code = await asyncio.to_thread(here.stop_gateway)
-        if code != 0:
-            raise RuntimeError(f"the gateway ended with {code}")
+        async with asyncio.TaskGroup() as under_way:
+            troubles = asyncio.create_task(self._troubles())
+            await self._traffic(under_way)
+            await troubles
+            took = time.monotonic() - self._began
+            self._note(f"SIGTERM, with {plan.requests - len(self._asked)} requests under way")
+            code = await asyncio.to_thread(here.stop_gateway)
+            if code != 0:
+                raise RuntimeError(f"the gateway ended with {code}")
+            self._note("stopped")
         # Once more, as after a deployment: what the last pass of the recorder left is written by the next.
-        here.start_gateway()
-        await asyncio.to_thread(wait_for, lambda: here.backlog() == 0, _CATCH_UP, "the end of the backlog")
+        since = time.time()
+        await asyncio.to_thread(here.start_gateway)
+        self._note("started again")
+        await asyncio.to_thread(wait_for, lambda: here.recorded(since), _CATCH_UP, "the end of the backlog")
+        self._note("nothing is left in the spool")
         await asyncio.to_thread(here.stop_gateway)
-        self._note("stopped, started and stopped again")
         rows, spent = await read_database(here.database.address)
         found = compare(self._asked, rows, here.bill(), projects=here.projects, spent=spent)
         statuses = Counter(f"{outcome.status or 'none'} {outcome.ended}" for _, outcome in self._asked)
         return Report(plan, found, took, statuses, self._events)
 
-    async def _traffic(self) -> None:
+    async def _traffic(self, under_way: asyncio.TaskGroup) -> None:
         plan, here = self._plan, self._stage
         room = asyncio.Semaphore(_AT_ONCE)
         pace = plan.seconds / plan.requests
         shown = self._began
-        async with asyncio.TaskGroup() as group:
-            for ask in asks(plan.requests, seed=plan.seed, keys=len(here.keys)):
-                await asyncio.sleep(max(self._began + ask.number * pace - time.monotonic(), 0))
-                await room.acquire()
-                group.create_task(self._one(ask, room))
-                if time.monotonic() - shown > 10:
-                    shown = time.monotonic()
-                    self._say(f"{ask.number} of {plan.requests} asked, {len(self._asked)} over")
+        for ask in asks(plan.requests, seed=plan.seed, keys=len(here.keys)):
+            await asyncio.sleep(max(self._began + ask.number * pace - time.monotonic(), 0))
+            await room.acquire()
+            under_way.create_task(self._one(ask, room))
+            if time.monotonic() - shown > 10:
+                shown = time.monotonic()
+                self._say(f"{ask.number} of {plan.requests} asked, {len(self._asked)} over")
 
     async def _one(self, ask: Ask, room: asyncio.Semaphore) -> None:
         try:

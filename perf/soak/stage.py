@@ -158,13 +158,13 @@ class Stage:
         os.kill(worker, signal.SIGKILL)
         return worker
 
-    def backlog(self) -> int | None:
-        """Bytes of records that are not in the database yet, as the recorder says; None before it has."""
+    def recorded(self, since: float) -> bool:
+        """Whether the recorder has said after ``since`` (Unix seconds) that nothing is left to be written."""
         try:
             status = orjson.loads((self.folder / "data" / "spool" / "status.json").read_bytes())
         except (OSError, ValueError):
-            return None
-        return None if status["error"] is not None else int(status["backlog_bytes"])
+            return False
+        return bool(status["at"] > since and status["error"] is None and status["backlog_bytes"] == 0)
 
     def bill(self) -> list[Billed]:
         """The upstreams' bill so far."""
