@@ -51,7 +51,7 @@ def _no_reject(line: bytes) -> None:
 
 def test_records_are_read_as_they_were_written_over_many_segments(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 64 * MEBIBYTE, segment_bytes=SEGMENT, patience=10)
-    names = [f"n{number}" for number in range(1000)]
+    names = [f"n{number}" for number in range(2000)]
     write(journal, *(row(name, savings=[["limits", 3, None]]) for name in names))
     (boot,) = boots(tmp_path)
     assert len(segments(boot)) > 3
