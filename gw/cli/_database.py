@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import pwd
 import sys
@@ -34,6 +35,8 @@ def with_engine(
     settings = read_settings(args)
     if settings is None:
         return 2
+    # What is wrong is said once, below, and not by the log as well.
+    logging.getLogger("gw").addHandler(logging.NullHandler())
     from ..store.engine import DataDirError, open_engine
     from ..store.migrate import MigrationError, migrate
 
@@ -104,8 +107,9 @@ def failed(message: str, code: int = 1) -> int:
 
 def trouble(error: BaseException, settings: Settings) -> str:
     """What is the matter with the database, in words, and without its password."""
-    cause: BaseException = getattr(error, "orig", None) or error
-    cause = cause.__cause__ or cause
+    from ..store.engine import driver_error
+
+    cause = driver_error(error)
     text = str(cause).strip().partition("\n")[0] or type(cause).__name__
     for secret in (settings.ledger.database, settings.projects.pepper, settings.keys.gateway):
         text = text.replace(secret, "…") if secret else text

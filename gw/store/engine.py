@@ -118,12 +118,17 @@ def is_away(error: BaseException) -> bool:
     return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
 
 
+def driver_error(error: BaseException) -> BaseException:
+    """What the driver has raised, without what SQLAlchemy puts around it."""
+    wrapped: BaseException | None = getattr(error, "orig", None)
+    return error if wrapped is None else wrapped.__cause__ or wrapped
+
+
 def error_name(error: BaseException) -> str:
-    """What the driver calls it (``InvalidPasswordError``, ``SQLITE_FULL``), and not the class that SQLAlchemy
-    puts around it. Never its text: drivers quote addresses, and the values that they failed on."""
-    cause: BaseException = getattr(error, "orig", None) or error
-    cause = cause.__cause__ or cause
-    return getattr(cause, "sqlite_errorname", None) or type(cause).__name__
+    """As in ``InvalidPasswordError`` and ``SQLITE_FULL``. Never its text: drivers quote addresses, and the
+    values that they failed on."""
+    found = driver_error(error)
+    return getattr(found, "sqlite_errorname", None) or type(found).__name__
 
 
 #: Connection, authorization, catalogue, rollback, resources, not in that state, intervention, system, its own
