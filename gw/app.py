@@ -41,6 +41,7 @@ from .dispatch import Dispatcher, Prefixed
 from .drain import Drain
 from .errors import hide_secrets
 from .observability.ledger import LedgerHealth
+from .observability.metrics import open_metrics
 from .observability.models import KnownModels
 from .routes import mount
 from .routes.admin import Admin, AdminStore
@@ -187,7 +188,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
     hide_secrets(settings)
     upstreams = Upstreams(settings)
     model_label = KnownModels([provider for _, provider in upstreams.all], settings)
-    metrics = Metrics(model_label=model_label) if settings.server.metrics else None
+    metrics = open_metrics(model_label) if settings.server.metrics else None
     backing = Backing(settings, upstreams.redis, records=not own_process, metrics=metrics)
     telemetry = _open_telemetry(settings, model_label)
     in_flight = InFlight()
