@@ -140,8 +140,8 @@ def as_csv(bill: Bill) -> str:
 
 
 def _usage_table(bill: Bill) -> str:
-    head = (*bill.groups, "requests", "input", "cache read", "cache write", "output")
-    money = ("cost", "saved", "without gateway")
+    head = (*bill.groups, "requests", "input", "cache\nread", "cache\nwrite", "output")
+    money = ("cost", "saved", "without\ngateway")
     rows = [[*(value or "-" for value in row.group), *_cells([row])] for row in bill.rows]
     names = ["total", *("" for _ in bill.groups[1:])] if bill.groups else []
     return table((*head, *money), rows, [*names, *_cells(bill.rows)] if bill.groups else None)

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 OFF = "Projects are off, and GATEWAY_API_KEY is the one key: set ENABLE_MULTI_PROJECT=1 to have them."
 
+#: Who is another user than the gateway, or has other settings, would wonder where everything is.
+_NEW = (
+    "There was no database yet, and now there is: {place}. A gateway with another DATA_DIR, DATABASE_URL or "
+    "user has another one."
+)
+
 
 def with_engine(
     args: argparse.Namespace,
@@ -37,14 +43,19 @@ def with_engine(
         return 2
     # What is wrong is said once, below, and not by the log as well.
     logging.getLogger("gw").addHandler(logging.NullHandler())
-    from ..store.engine import DataDirError, open_engine
-    from ..store.migrate import MigrationError, migrate
+    from ..store.engine import FILE, DataDirError, data_dir, open_engine
+    from ..store.migrate import MigrationError, migrate, version_of
 
     async def run() -> int:
         engine = open_engine(settings.ledger, connections=1, seconds=SECONDS)
         try:
             if migrated:
+                new = await version_of(engine) is None
                 await migrate(engine)
+                if new:
+                    given = settings.ledger.database
+                    place = data_dir(settings.ledger) / FILE if given is None else "the one of DATABASE_URL"
+                    print(f"gw: {_NEW.format(place=place)}", file=sys.stderr)
             return await work(engine, settings)
         finally:
             await engine.dispose()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ..settings import Settings
+from ..settings import Ledger, Settings
 from ._bill import LAYER, Bill, as_csv, as_json, as_text
 from ._database import failed, with_engine
 
@@ -53,9 +54,34 @@ def usage(args: argparse.Namespace) -> int:
             sys.stdout.write(as_csv(bill))
         else:
             print(json.dumps(as_json(bill), indent=2) if args.json else as_text(bill))
+        if (missing := _waiting(settings.ledger, time.time())) is not None:
+            print(f"gw: {missing}", file=sys.stderr)
         return 0
 
     return with_engine(args, work)
+
+
+def _waiting(ledger: Ledger, now: float) -> str | None:
+    """Why requests of this machine are not in the bill yet, or None."""
+    from ..ledger.spool import begun, boots, is_alive, segments, spool_dir
+    from ..ledger.status import read_status
+    from ..observability.ledger import state_of
+    from ..store.place import DataDirError
+
+    try:
+        spool = spool_dir(ledger)
+        status = read_status(spool)
+        workers = boots(spool)
+        state = state_of(status, now) if any(map(is_alive, workers)) else "stopped"
+        waiting = any(begun(segment) for worker in workers for segment in segments(worker))
+    except (DataDirError, OSError):
+        return None
+    if state == "ok" or not waiting:
+        return None
+    why = "no gateway runs that would record them"
+    if status is not None and status.error is not None:
+        why = f"the database does not take them ({status.error})"
+    return f"Requests that are not in this bill wait in {spool}: {why}."
 
 
 async def _bill(engine: AsyncEngine, by: tuple[str, ...], filters: Filters) -> Bill:

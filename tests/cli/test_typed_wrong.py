@@ -1,0 +1,47 @@
+"""What a person types wrong, or a script whose variable is unset: said in one line, and nothing is done."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from gw.cli import parser
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--models", "--allow-tools", "--block-tools"])
+@pytest.mark.parametrize("nothing", ["", " ", ",", " , "])
+@pytest.mark.parametrize("command", [("projects", "create"), ("projects", "set"), ("keys", "create")])
+def test_an_empty_list_is_not_taken_for_everything(
+    capsys: pytest.CaptureFixture[str], option: str, nothing: str, command: tuple[str, str]
+) -> None:
+    assert "or none for no such rule" in refused(capsys, *command, "research", option, nothing)
+
+
+@pytest.mark.parametrize("when", ["999999w", "90", "yesterday", "2026-02-30", "", "-1d", "1y"])
+def test_a_time_that_is_none_is_told_with_examples(capsys: pytest.CaptureFixture[str], when: str) -> None:
+    assert "90d" in refused(capsys, "keys", "create", "research", f"--expires={when}")
+
+
+@pytest.mark.parametrize("overlap", ["24", "a day", "-1h", ""])
+def test_an_overlap_needs_its_unit(capsys: pytest.CaptureFixture[str], overlap: str) -> None:
+    assert "30m, 12h, 7d" in refused(capsys, "keys", "rotate", "some-key", f"--overlap={overlap}")
+
+
+@pytest.mark.parametrize("month", ["2026-13", "26-11", "2026-1", "0000-01", "november"])
+def test_a_month_that_is_none_is_told_with_an_example(capsys: pytest.CaptureFixture[str], month: str) -> None:
+    assert "a month as 2026-11" in refused(capsys, "usage", "--month", month)
+
+
+def test_what_is_meant_is_taken() -> None:
+    given = parser().parse_args(["projects", "set", "research", "--models", "claude-haiku-*, local:*"])
+    assert isinstance(given, argparse.Namespace)
+    assert getattr(given, "rules.models") == "claude-haiku-*, local:*"
+    assert getattr(parser().parse_args(["keys", "set", "k", "--models", "none"]), "rules.models") == "none"
