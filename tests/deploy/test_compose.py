@@ -27,6 +27,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 GATEWAY = SERVICES["gateway"]
 PROMETHEUS: dict[str, Any] = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+GRAFANA_SOURCE: dict[str, Any] = yaml.safe_load((FOLDER / "grafana" / "datasource.yml").read_text())
+GRAFANA_DASHBOARD: dict[str, Any] = yaml.safe_load((FOLDER / "grafana" / "dashboards.yml").read_text())
 ENV_EXAMPLE = dict(
     re.findall(r"^#?([A-Z][A-Z_]+)=(.*)$", (FOLDER / ".env.example").read_text(), re.MULTILINE)
 )
@@ -127,6 +129,34 @@ def test_the_readme_names_what_has_no_effect_yet() -> None:
     readme = (FOLDER / "README.md").read_text()
     without_effect = {name for name in GATEWAY["environment"] if BY_NAME[name].feature is not None}
     assert all(f"`{name}`" in readme for name in without_effect)
+
+
+def mounted(service: str) -> dict[str, str]:
+    """Path in the container -> file of this repository."""
+    volumes = [v.split(":") for v in SERVICES[service]["volumes"] if v.startswith(".")]
+    return {inside: outside for outside, inside, _ in volumes}
+
+
+def test_prometheus_reads_the_alert_rules_and_grafana_the_dashboard() -> None:
+    (rules,) = PROMETHEUS["rule_files"]
+    assert mounted("prometheus")[rules] == "../../docs/alerts.yml"
+    grafana = mounted("grafana")
+    dashboard = GRAFANA_DASHBOARD["providers"][0]["options"]["path"] + "/gateway.json"
+    assert grafana[dashboard] == "../../docs/grafana/gateway.json"
+    assert SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == dashboard
+    (source,) = GRAFANA_SOURCE["datasources"]
+    assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+    assert source["jsonData"]["timeInterval"] == PROMETHEUS["global"]["scrape_interval"]
+    assert set(grafana) >= {
+        "/etc/grafana/provisioning/datasources/gateway.yml",
+        "/etc/grafana/provisioning/dashboards/gateway.yml",
+    }
+
+
+def test_nobody_can_change_anything_in_grafana() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
 
 
 @pytest.mark.anyio

@@ -16,6 +16,7 @@ from prometheus_client import Histogram
 
 from middleware import _metrics
 from middleware._metrics import LATENCY_BUCKETS, MAX_LABEL_VALUES, Metrics
+from middleware._reject import Rejection, reject_json
 from middleware._state import COMPLETION, Completion
 from middleware.telemetry import TelemetryMiddleware
 
@@ -72,6 +73,30 @@ async def test_a_stream_that_its_upstream_broke_counts_as_an_upstream_error() ->
     broken = Completion("p", "m", True, upstream_error=("stream", "upstream_overloaded"))
     await call(TelemetryMiddleware(_answering(broken), metrics=metrics))
     assert _value(metrics, "gateway_upstream_errors_total", stage="stream", code="upstream_overloaded") == 1
+
+
+async def test_a_refusal_is_counted_by_its_code_and_an_upstreams_failure_is_none_of_ours() -> None:
+    metrics = Metrics()
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        rejection = Rejection(402, "It is spent.", code="budget_exceeded")
+        await reject_json(rejection)(scope, receive, send)
+
+    async def fail(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"][COMPLETION] = Completion("p", "m", upstream_error=("response", "upstream_auth"))
+        await reject_json(Rejection(502, "No.", code="upstream_auth"))(scope, receive, send)
+
+    await call(TelemetryMiddleware(refuse, metrics=metrics))
+    await call(TelemetryMiddleware(fail, metrics=metrics))
+    assert _value(metrics, "gateway_refusals_total", code="budget_exceeded") == 1
+    assert _value(metrics, "gateway_refusals_total", code="upstream_auth") is None
+    assert _value(metrics, "gateway_upstream_errors_total", stage="response", code="upstream_auth") == 1
+
+
+async def test_counting_tokens_is_counted_as_nobodys_answer() -> None:
+    metrics = Metrics()
+    await call(TelemetryMiddleware(_answering(Completion("p", "m", counting=True)), metrics=metrics))
+    assert _value(metrics, "gateway_requests_total", provider="p", model="none", status="200") == 1
 
 
 async def test_a_name_that_was_only_ever_refused_takes_no_models_place() -> None:
