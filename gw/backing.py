@@ -24,6 +24,7 @@ from .observability.ledger import LedgerCollector
 from .prices import PriceBook, PricesError
 from .settings import Settings
 from .store.place import DataDirError, data_dir
+from .store.postgres import Address
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -46,6 +47,11 @@ def problems(settings: Settings) -> list[str]:
             data_dir(settings.ledger)
         except DataDirError as error:
             found.append(str(error))
+        if (url := settings.ledger.database) is not None and not url.startswith("sqlite:"):
+            try:
+                Address.parse(url)
+            except ValueError as error:
+                found.append(str(error))
         try:
             prices(settings)
         except PricesError as error:

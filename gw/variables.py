@@ -202,7 +202,7 @@ VARIABLES: tuple[Variable, ...] = (
         "Ledger",
         "DATABASE_URL",
         None,
-        "postgresql://user:password@host/name, for several machines (unset: SQLite in DATA_DIR)",
+        "PostgreSQL for several machines: postgresql://user:password@host/name (unset: SQLite in DATA_DIR)",
         secret=True,
     ),
     _v(

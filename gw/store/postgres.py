@@ -37,6 +37,8 @@ class Address:
             parts = urlsplit(url)
             query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
             _ = parts.port
+            if parts.fragment:  # the rest of a password with a # in it
+                raise ValueError
             given = dict(query)
             patience = float(given.get("connect_timeout") or CONNECT_SECONDS)
         except ValueError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
 from gw.cli import parser
+
+from .running import gw
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -45,3 +48,12 @@ def test_what_is_meant_is_taken() -> None:
     assert isinstance(given, argparse.Namespace)
     assert getattr(given, "rules.models") == "claude-haiku-*, local:*"
     assert getattr(parser().parse_args(["keys", "set", "k", "--models", "none"]), "rules.models") == "none"
+
+
+def test_a_password_that_is_not_escaped_stops_the_start_and_is_not_shown(tmp_path: Path) -> None:
+    url = "postgresql://gateway:1#canary@db/gateway"
+    done = gw("serve", "--check", data=tmp_path / "data", DATABASE_URL=url, KEY_PEPPER="p" * 32)
+    assert done.returncode == 2
+    assert "DATABASE_URL cannot be read" in done.stderr
+    assert "%23" in done.stderr
+    assert "canary" not in done.stdout + done.stderr

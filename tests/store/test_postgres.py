@@ -79,6 +79,10 @@ async def test_a_password_of_special_characters_connects(database: Ledger, postg
         "postgresql://user:canary-secret@[::1/name",
         "postgresql://user:canary-secret@host/name?connect_timeout=soon",
         "postgresql://user:canary-secret@host/name?novalue",
+        "postgresql://user:p#canary@host/name",
+        "postgresql://user:1#canary@host/name",
+        "postgresql://user:p/canary@host/name",
+        "postgresql://user:[canary@host/name",
     ],
 )
 def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
