@@ -49,7 +49,7 @@ def cost_bound(
             target = _target(dispatcher, request, dialect)
         except ProviderError:
             return 0  # it is going to be refused, and then costs nothing
-        variant = variant_of(request)  # a quick answer costs twice as much
+        variant = variant_of(request, dialect)  # a quick answer costs twice as much
         rates = prices.rates(target.provider.name, target.model, clock(), variant=variant)
         if rates is None:
             return None

@@ -127,6 +127,8 @@ class Completion:
     counting: bool = False
     #: Unix seconds; just before the upstream was asked.
     asked_at: float = field(default_factory=time)
+    #: By which of its prices the upstream says it charges, as ``service_tier=flex``; None: it has not said.
+    variant: str | None = None
     #: Nano-dollars (1e-9 USD); None while nobody knows the price. ``saved_nano``: per layer.
     cost_nano: int | None = None
     #: It was looked for a price, and there is none.

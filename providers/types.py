@@ -25,6 +25,10 @@ class Usage:
     cache_write_1h_tokens: int = 0
     #: Part of ``output_tokens``.
     reasoning_tokens: int = 0
+    #: By which of its prices the provider says it charges, as ``service_tier=flex``; None: it has not said.
+    variant: str | None = None
+    #: What was used beside the counts above, which leave it out: Claude's own compaction of a conversation.
+    beside: Usage | None = None
     #: Names of the counts that nobody has reported: ``input``, ``output`` or both; empty as a rule.
     estimated: frozenset[str] = frozenset()
     #: What the provider has told for good. (Claude begins an answer with its input alone.)

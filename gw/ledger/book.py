@@ -33,7 +33,7 @@ from middleware._state import (
 )
 
 from ..errors import one_line
-from ..prices import PriceBook, Rates, variant_of
+from ..prices import PriceBook, Rates, variant_of, variant_told
 from .asking import dialect_of, is_for_models, tokens_in, wish_of
 from .row import ASKED, ROW
 
@@ -107,7 +107,8 @@ class Ledger:
             raise LedgerFull
         at = time()
         body: Body = state[BODY]
-        variant = variant_of(body.json())
+        dialect = dialect_of(scope["path"])
+        variant = variant_of(body.json(), dialect)
         provider, model = completion.provider, completion.model
         rates = self.prices.rates(provider, model, at, variant=variant)
         if known is not None:
@@ -125,7 +126,7 @@ class Ledger:
                     state[REQUEST_ID],
                     principal.project,
                     principal.key_id,
-                    dialect_of(scope["path"]),
+                    dialect,
                     completion.requested_model,
                     model,
                     provider,
@@ -146,6 +147,9 @@ class Ledger:
         if completion is None or entry is None or completion.cost_nano is not None:
             return
         _, at, asked, variant, rates = entry
+        told = completion.variant
+        if told is not None and (told := variant_told(told)) != variant:
+            variant, rates = told, self.prices.rates(completion.provider, asked, at, variant=told)
         if completion.model != asked:
             rates = self.prices.rates(completion.provider, completion.model, at, asked=asked, variant=variant)
         prompt = (

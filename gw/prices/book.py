@@ -25,17 +25,24 @@ _NOT_YET: Any = object()
 _VARIANTS = {"speed": frozenset({"fast"}), "service_tier": frozenset({"fast", "flex", "priority"})}
 
 
-def variant_of(request: Mapping[str, Any]) -> str:
-    """The ``variant`` of :meth:`PriceBook.rates` that ``request`` (parsed, in any dialect) asks for; "" as a
+def variant_of(request: Mapping[str, Any], dialect: str) -> str:
+    """The ``variant`` of :meth:`PriceBook.rates` that ``request`` (parsed, of ``dialect``) asks for; "" as a
     rule."""
     get = request.get
     if get("speed") is None and get("service_tier") is None:
         return ""
     for name, values in _VARIANTS.items():
         value = get(name)
-        if isinstance(value, str) and value in values:
+        # `speed` is Claude's own word: from other dialects it is not translated.
+        if isinstance(value, str) and value in values and (name != "speed" or dialect == "messages"):
             return f"{name}={value}"
     return ""
+
+
+def variant_told(variant: str) -> str:
+    """The same of what a provider says it charges for: :attr:`providers.types.Usage.variant`."""
+    name, _, value = variant.partition("=")
+    return variant if value in _VARIANTS.get(name, ()) else ""
 
 
 class PriceBook:

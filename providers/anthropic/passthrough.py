@@ -18,6 +18,7 @@ from ..http.types import Header
 from ..reply import DRAIN_SECONDS, ByteSource
 from ..spent import so_far
 from ..translate.anthropic_errors import from_event
+from ..translate.usage import in_all
 from ..types import MessagesCall, Usage
 from .headers import downward
 from .tap import Tap
@@ -65,8 +66,9 @@ class MessagesReply:
     @property
     def usage(self) -> Usage:
         """See :class:`~providers.base.RawReply`. Counting tokens costs none."""
-        tap = self._tap
-        return so_far(tap.usage, self._exchange.prompt, tap.said) if self._endpoint == "messages" else Usage()
+        if self._endpoint != "messages":
+            return Usage()
+        return in_all(so_far(self._tap.usage, self._exchange.prompt, self._tap.said))
 
     @property
     def attempts(self) -> int:
@@ -169,6 +171,8 @@ class MessagesReply:
             raise from_event(message.get("error"), provider=self._provider)
         if self._endpoint == "messages":
             self._tap.message(message, whole=True)
+            if not self._tap.usage.output_told:
+                self._tap.sample(body)
             self._tap.first_token_at = time.perf_counter()
 
     async def _rest(self) -> bytes:

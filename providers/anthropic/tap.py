@@ -73,7 +73,7 @@ class Tap:
             if runs and self.first_token_at is None:
                 self.first_token_at = time.perf_counter()
                 self.started = True
-                self._begin_sample(whole)
+                self.sample(whole)
         for event in self._parser.feed(data):
             self._note(event)
 
@@ -110,7 +110,7 @@ class Tap:
             self.model = model
         merge(self.usage, body.get("usage"), final=whole)
 
-    def _begin_sample(self, data: bytes) -> None:
+    def sample(self, data: bytes) -> None:
         """``data`` has the first content."""
         self._sample.append(data)
         self._all = len(data)
@@ -123,7 +123,7 @@ class Tap:
             case b"content_block_delta":
                 if self.first_token_at is None:
                     self.first_token_at = time.perf_counter()
-                    self._begin_sample(b"event: content_block_delta\ndata: " + event.data + b"\n\n")
+                    self.sample(b"event: content_block_delta\ndata: " + event.data + b"\n\n")
             case b"message_start":
                 message = _parsed(event).get("message")
                 if isinstance(message, dict):

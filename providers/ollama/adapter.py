@@ -24,6 +24,7 @@ from ..translate import ollama_errors
 from ..translate.chat_ollama import OllamaRequest, to_ollama
 from ..translate.ollama_chat import GenerateTranslator, OllamaTranslator
 from ..translate.text_writer import TextWriter
+from ..translate.usage import counted
 from ..types import ChatCall, CompletionCall, Embeddings, EmbeddingsCall, ModelInfo, Usage, Vector
 from .api import OllamaApi
 from .completions import read_echo, to_generate
@@ -165,12 +166,13 @@ class OllamaProvider:
         self._contexts.loaded(call.model, num_ctx)
         model, count = found.get("model"), found.get("prompt_eval_count")
         usage = Usage(output_told=True)
-        if isinstance(count, int):
-            usage.input_tokens, usage.input_told = count, True
+        if (told := counted(count)) is not None:
+            usage.input_tokens, usage.input_told = told, True
+        call.exchange.usage = usage = so_far(usage, call.exchange.prompt)
         return Embeddings(
             self._vectors(found.get("embeddings"), call),
             model if isinstance(model, str) else call.model,
-            so_far(usage, call.exchange.prompt),
+            usage,
             call.exchange.attempts,
         )
 

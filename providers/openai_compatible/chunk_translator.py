@@ -150,11 +150,11 @@ class ChunkTranslator(AnswerTranslator):
 
     def _chunk(self, chunk: dict[str, Any], raw: bytes) -> None:
         if used := chunk.get("usage"):
-            usages.note(self.usage, used)
+            usages.note_of_chunk(self.usage, used, chunk)
         elif isinstance(groq := chunk.get("x_groq"), dict):  # Groq's first way to report it
             if (error := error_in(groq)) is not None:
                 raise self._errors.of_event(error, request_id=self._request_id)
-            usages.note(self.usage, groq.get("usage"))
+            usages.note_of_chunk(self.usage, groq.get("usage"), chunk)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             return  # an event of tomorrow
@@ -168,6 +168,7 @@ class ChunkTranslator(AnswerTranslator):
 
     def _start(self, chunk: dict[str, Any]) -> None:
         self.started = True
+        usages.note_tier(self.usage, chunk.get("service_tier"))
         if isinstance(model := chunk.get("model"), str) and model:
             self.upstream_model = model
         if isinstance(answer_id := chunk.get("id"), str):
@@ -238,6 +239,7 @@ class ChunkTranslator(AnswerTranslator):
 
     def _complete(self) -> None:
         self._run = self._express = None
+        usages.ended(self.usage)
         self._calls.finish()
         reason = FINISH_REASONS.get(self._reason or "stop", "stop")
         # Gemini and some servers of local models say "stop" behind calls; a client would not make them.

@@ -25,6 +25,10 @@ def build(call: EmbeddingsCall, *, say_encoding: bool = True) -> bytes:
 def read(answer: dict[str, Any], call: EmbeddingsCall, errors: Errors) -> Embeddings:
     """The vectors, in the order of the inputs. Raises ``ProtocolError`` for an answer that does not hold
     one for each."""
+    usage = Usage(output_told=True)
+    usages.note(usage, answer.get("usage"))
+    exchange = call.exchange
+    exchange.usage = usage = so_far(usage, exchange.prompt)  # what is no good is billed nevertheless
     data = answer.get("data")
     if not isinstance(data, list) or len(data) != len(call.inputs):
         raise errors.malformed("did not answer with one embedding for each input")
@@ -34,13 +38,9 @@ def read(answer: dict[str, Any], call: EmbeddingsCall, errors: Errors) -> Embedd
         if type(index) is not int or not 0 <= index < len(data) or vectors[index] is not None:
             raise errors.malformed("answered with embeddings whose order is unknown")
         vectors[index] = _vector(entry.get("embedding"), errors)
-    usage = Usage(output_told=True)
-    usages.note(usage, answer.get("usage"))
     model = answer.get("model")
     found = [vector for vector in vectors if vector is not None]
     name = model if isinstance(model, str) and model else call.model
-    exchange = call.exchange
-    usage = so_far(usage, exchange.prompt)
     return Embeddings(found, name, usage, exchange.attempts, exchange.upstream_request_id)
 
 

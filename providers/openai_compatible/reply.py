@@ -88,8 +88,8 @@ class WholeReply:
             if self._response.ended:
                 self._answer = self._understood()
         except BaseException:
-            if self.first_token_at is not None and not self._response.ended:
-                self._exchange.usage = self.usage  # some of it has come
+            if self.reported.input_told or (self.first_token_at is not None and not self._response.ended):
+                self._exchange.usage = self.usage  # some of it has come, or all but the answer
             raise
 
     async def completion(self) -> dict[str, Any]:
@@ -134,6 +134,9 @@ class WholeReply:
     def _understood(self) -> dict[str, Any]:
         """The answer. Raises ``ProviderError`` for a body that is an error after all, or no answer."""
         answer = parsed(b"".join(self._pieces), self._errors, self.upstream_request_id)
+        # First of all: what is no good is billed nevertheless.
+        usages.note(self.reported, answer.get("usage"))
+        usages.note_tier(self.reported, answer.get("service_tier"))
         choices = answer.get("choices")
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
             raise self._errors.malformed("answered without choices", request_id=self.upstream_request_id)
@@ -144,7 +147,6 @@ class WholeReply:
             self.model = model
         reason = choices[0].get("finish_reason") if choices else None
         self.finish_reason = reason if isinstance(reason, str) else None
-        usages.note(self.reported, answer.get("usage"))
         if self.reported.output_told:
             self._pieces.clear()
         return answer

@@ -173,7 +173,9 @@ class ChunkTap:
             if rest
             else len(self._finished) >= self._choices
         )
-        if not self.done:
+        if self.done:
+            usages.ended(self.usage)
+        else:
             where = "in the middle of an event" if rest else "before it was complete"
             self._fail(self._malformed(f"ended its answer {where}", code="upstream_truncated"))
         blank = held[: len(held) - len(rest)]
@@ -233,6 +235,7 @@ class ChunkTap:
                 if not self.started:
                     raise self._malformed("ended its answer before it began")
                 self.done = True
+                usages.ended(self.usage)
                 self._mould = None
                 continue
             chunk = self._parsed(event.data)
@@ -247,16 +250,17 @@ class ChunkTap:
         if (error := error_in(chunk)) is not None:
             raise self._errors.of_event(error, request_id=self._request_id)
         if used := chunk.get("usage"):
-            usages.note(self.usage, used)
+            usages.note_of_chunk(self.usage, used, chunk)
         elif isinstance(groq := chunk.get("x_groq"), dict):  # Groq's first way to report it
             if (error := error_in(groq)) is not None:  # why it stopped early (groq SDK, XGroq.error)
                 raise self._errors.of_event(error, request_id=self._request_id)
-            usages.note(self.usage, groq.get("usage"))
+            usages.note_of_chunk(self.usage, groq.get("usage"), chunk)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             return False  # an event of tomorrow: clients do not skip what they do not know, they break
         if not self.started:
             self.started = True
+            usages.note_tier(self.usage, chunk.get("service_tier"))
             if isinstance(model := chunk.get("model"), str) and model:
                 self.upstream_model = model
         for choice in choices:

@@ -22,6 +22,7 @@ from .deltas import PlainRun, readable
 from .ollama_errors import from_line
 from .ollama_lines import LineBuffer, plain_lines
 from .unwrap import InputUnwrapper
+from .usage import counted
 
 #: ``done_reason`` → ``finish_reason``. "load" and "unload" answer a request without messages.
 FINISH_REASONS = {"stop": "stop", "length": "length", "load": "stop", "unload": "stop"}
@@ -164,9 +165,9 @@ class OllamaTranslator(AnswerTranslator):
     def _end(self, body: dict[str, Any]) -> None:
         self._begin()
         # Counts of zero are left out.
-        self.usage.input_tokens = _count(body.get("prompt_eval_count"))
-        self.usage.output_tokens = _count(body.get("eval_count"))
-        self.usage.input_told = self.usage.output_told = True
+        prompt, written = counted(body.get("prompt_eval_count", 0)), counted(body.get("eval_count", 0))
+        self.usage.input_tokens, self.usage.input_told = prompt or 0, prompt is not None
+        self.usage.output_tokens, self.usage.output_told = written or 0, written is not None
         said = body.get("done_reason")
         reason = FINISH_REASONS.get(said, "stop") if isinstance(said, str) else "stop"
         self._finish("tool_calls" if self._calls else reason)
@@ -200,7 +201,3 @@ def _text_of(message: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise Malformed(f"a line with a wrong {name}")
     return value
-
-
-def _count(value: object) -> int:
-    return value if type(value) is int and value >= 0 else 0  # a bool is no figure

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,28 @@ async def test_a_dearer_way_of_asking_is_priced_as_what_it_is(journal: MemoryJou
     plain, fast, odd, auto = (row.cost_nano for row in journal.rows)
     assert plain is not None
     assert (fast, odd, auto) == (2 * plain, plain, plain)
+
+
+async def test_what_is_dropped_on_the_way_is_not_paid_for(journal: MemoryJournal) -> None:
+    async with front(anthropic=Upstream(), journal=journal, prices=PriceBook()) as gateway:
+        for dialect in ("chat", "responses"):
+            path, body = body_of(dialect, model="claude-opus-5-5")
+            for speed in ({}, {"speed": "fast"}):
+                assert (await gateway.post(path, {**body, **speed})).status == 200
+    assert len(journal.rows) == 4
+    assert len({row.cost_nano for row in journal.rows}) == 1
+
+
+async def test_the_price_is_what_the_provider_says_it_charges_for(journal: MemoryJournal) -> None:
+    upstream = Upstream()
+    path, body = body_of("messages", model="claude-opus-5-5")
+    async with front(anthropic=upstream, journal=journal, prices=PriceBook()) as gateway:
+        for told in (None, "speed=standard", "speed=fast", "speed=of tomorrow"):
+            upstream.usage = replace(WHOLE, variant=told)
+            assert (await gateway.post(path, {**body, "speed": "fast"})).status == 200
+    fast, standard, told_fast, unheard_of = (row.cost_nano for row in journal.rows)
+    assert standard is not None
+    assert (fast, told_fast, unheard_of) == (2 * standard, 2 * standard, standard)
 
 
 async def test_numbers_that_no_table_holds_are_bounded(journal: MemoryJournal, prices: PriceBook) -> None:

@@ -236,6 +236,13 @@ async def test_a_whole_answer_passes_and_its_usage_is_known() -> None:
     assert reply.first_token_at is not None
 
 
+async def test_a_whole_answer_without_usage_is_estimated_by_its_words() -> None:
+    answer = {"type": "message", "content": [{"type": "text", "text": "Well, " * 40}], "usage": None}
+    reply = await started(Scripted(orjson.dumps(answer), headers=JSON))
+    assert reply.usage.estimated == {"input", "output"}
+    assert reply.usage.output_tokens == 60
+
+
 async def test_a_count_is_no_usage() -> None:
     body = b'{"input_tokens": 17}'
     reply = await started(Scripted(body, headers=JSON), endpoint="count_tokens")
