@@ -185,12 +185,16 @@ def _notes(bill: Bill) -> list[str]:
     if unknown:
         models = ", ".join(map(printable, bill.unpriced))
         notes.append(
-            f"? stands for {unknown:,} requests whose price is not known ({models}): see PRICES_FILE."
+            f"? stands for {_requests(unknown)} whose price is not known ({models}): see PRICES_FILE."
         )
     estimated = sum(row.estimated for row in bill.rows)
     if estimated:
-        notes.append(f"In {estimated:,} requests tokens are estimated: nobody has reported them.")
+        notes.append(f"In {_requests(estimated)} tokens are estimated: nobody has reported them.")
     return notes
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} request" + ("" if count == 1 else "s")
 
 
 def shown(amount: Amount) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_NUMBER = re.compile(r"[$~]?[0-9][0-9,.]*( \+ \?)?%?|\?|-")
+_NUMBER = re.compile(r"<?[$~]?[0-9][0-9,.]*( \+ \?)?%?|\?|-")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
