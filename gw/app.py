@@ -209,7 +209,8 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
         metrics=metrics,
         providers=[provider.name for _, provider in upstreams.all],
         ledger=LedgerHealth(settings.ledger),
-        admin=Admin(settings, admin, metrics),
+        # With a port of its own it is served by a process of its own, and nowhere else.
+        admin=Admin(settings, admin, metrics) if settings.server.admin_port is None else None,
     )
 
     async def start(_: Application) -> None:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
+from ..observability import otel
 from ..settings import Settings
 from ..variables import BY_NAME, of, unbuilt
 from .context import Context
@@ -55,6 +56,9 @@ def check(section: Section, context: Context) -> None:
             f"{proxy} is set, but the gateway's own HTTP engine uses no proxy.",
             "GATEWAY_HTTP_TRANSPORT=httpx, if upstreams are only reached through it",
         )
+    if (missing := otel.problem(settings)) is not None:
+        text, _, fix = missing.partition(": ")
+        section.fail(f"{text}.", fix)
     _loops(section, settings)
 
 

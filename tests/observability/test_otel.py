@@ -255,23 +255,31 @@ def test_the_names_are_those_of_the_installed_conventions() -> None:
 def test_a_missing_package_stops_the_start_and_names_the_extra(tmp_path: Path) -> None:
     (tmp_path / "opentelemetry").mkdir()
     (tmp_path / "opentelemetry" / "__init__.py").write_text("")  # hides the real one
-    done = subprocess.run(
-        [sys.executable, "-m", "gw", "serve", "--check"],
-        cwd=tmp_path,
-        env=clean_environment(
-            GATEWAY_API_KEY=KEY,
-            OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4318",
-            LEDGER_ENABLED="0",
-            PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]),
-        ),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+
+    def gw(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "gw", *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    environment = clean_environment(
+        GATEWAY_API_KEY=KEY,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4318",
+        LEDGER_ENABLED="0",
+        PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]),
     )
+    done = gw("serve", "--check")
     assert done.returncode == 2
     assert "pip install 'claude-gateway[otel]'" in done.stderr
     assert "Traceback" not in done.stderr
+    examined = gw("doctor", "--only", "settings")
+    assert examined.returncode == 1
+    assert "pip install 'claude-gateway[otel]'" in examined.stdout
 
 
 def test_off_it_is_not_even_loaded() -> None:

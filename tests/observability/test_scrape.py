@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.e2e.conftest import others_at, settings_for
-from tests.e2e.gateway import ADMIN_KEY, KEY, ROOT, Gateway, running_gateway
+from tests.e2e.gateway import ADMIN_KEY, KEY, ROOT, Gateway, free_port, running_gateway, wait_until_live
 from tests.e2e.test_workers import children, eventually
 from tests.e2e.upstream import Upstream, running_upstream
 
@@ -213,20 +214,41 @@ def is_worker(pid: int) -> bool:
         return False
 
 
-def test_a_database_that_is_away_stops_no_traffic_and_is_seen(upstream: Upstream, tmp_path: Path) -> None:
-    url = "postgresql://gateway:canary-password@127.0.0.1:9/gateway"
-    with running_gateway(**settings(upstream, tmp_path, DATABASE_URL=url)) as gateway:
-        assert json.loads(gateway.get("/health")[1])["ledger"] == "ok"  # nothing was to be recorded yet
+def test_a_database_and_a_redis_that_are_away_stop_no_traffic_and_are_seen(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    away = {
+        "DATABASE_URL": "postgresql://gateway:canary-password@127.0.0.1:9/gateway",
+        "REDIS_URL": "redis://:canary-password@127.0.0.1:9/0",
+        "ENABLE_MULTI_PROJECT": "1",
+        "KEY_PEPPER": "canary-pepper-0123456789abcdef",
+    }
+    with running_gateway(**settings(upstream, tmp_path, **away)) as gateway:
         assert post(gateway, "/v1/chat/completions", CHAT) == 200
         assert eventually(lambda: json.loads(gateway.get("/health")[1])["ledger"] == "behind")
         assert gateway.get("/ready")[0] == 200
         assert post(gateway, "/v1/chat/completions", CHAT) == 200
+        assert eventually(lambda: gateway.metric("gateway_ledger_backlog_bytes") > 0)
         text = page(gateway)
         values = {sample.name: sample.value for sample in samples(text)}
-        assert values["gateway_ledger_up"] == 0
+        assert values["gateway_ledger_up"] == values["gateway_keys_up"] == 0
         assert values["gateway_ledger_recorder_up"] == 1
-        assert eventually(lambda: gateway.metric("gateway_ledger_backlog_bytes") > 0)
-        assert "canary" not in text + gateway.get("/health")[1]
+        assert values["gateway_ratelimit_degraded_total"] == 2
+        assert "canary" not in text + gateway.get("/health")[1] + gateway.log
+
+
+def test_a_port_of_its_own_tells_the_workers_counts_and_the_ledgers_state(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    port = free_port()
+    with running_gateway(**settings(upstream, tmp_path, ADMIN_PORT=str(port))) as gateway:
+        admin = replace(gateway, base_url=f"http://127.0.0.1:{port}")
+        wait_until_live(admin)
+        assert [post(gateway, "/v1/chat/completions", CHAT) for _ in range(6)] == [200] * 6
+        assert recorded(admin, 6)
+        assert admin.metric("gateway_requests_total", provider="anthropic") == 6
+        assert json.loads(admin.get("/health")[1])["ledger"] == "ok"
+        assert gateway.get("/admin/metrics", **{"x-api-key": ADMIN_KEY})[0] == 404
 
 
 def test_no_name_of_a_callers_invention_becomes_a_label(upstream: Upstream, tmp_path: Path) -> None:
