@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from ..projects.directory import Directory
 
-#: Seconds for one statement: nobody's request waits for it.
+#: Seconds for one statement of a report, which no request waits for.
 SECONDS = 60.0
+#: The same for projects and keys, which are found at once or not at all: somebody sits there and waits.
+DIRECTORY_SECONDS = 10.0
 OFF = "Projects are off, and GATEWAY_API_KEY is the one key: set ENABLE_MULTI_PROJECT=1 to have them."
 
 #: Who is another user than the gateway, or has other settings, would wonder where everything is.
@@ -36,6 +38,7 @@ def with_engine(
     work: Callable[[AsyncEngine, Settings], Awaitable[int]],
     *,
     migrated: bool = True,
+    seconds: float = SECONDS,
 ) -> int:
     """The exit code of ``work`` on the database of the settings, which is at this version's tables then."""
     settings = read_settings(args)
@@ -47,7 +50,7 @@ def with_engine(
     from ..store.migrate import MigrationError, migrate, version_of
 
     async def run() -> int:
-        engine = open_engine(settings.ledger, connections=1, seconds=SECONDS)
+        engine = open_engine(settings.ledger, connections=1, seconds=seconds)
         try:
             if migrated:
                 new = await version_of(engine) is None
@@ -89,7 +92,7 @@ def with_directory(args: argparse.Namespace, work: Callable[[Directory, Settings
 
         try:
             pepper = load_pepper(settings.projects.pepper, lambda: data_dir(settings.ledger))
-            return await work(Directory(engine, pepper, seconds=SECONDS), settings)
+            return await work(Directory(engine, pepper, seconds=2 * DIRECTORY_SECONDS), settings)
         except PepperError as error:
             return failed(str(error), 2)
         except Invalid as error:
@@ -100,7 +103,7 @@ def with_directory(args: argparse.Namespace, work: Callable[[Directory, Settings
         except DirectoryError as error:
             return failed(str(error))
 
-    return with_engine(args, run)
+    return with_engine(args, run, seconds=DIRECTORY_SECONDS)
 
 
 def actor() -> str:

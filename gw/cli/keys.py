@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -19,8 +18,6 @@ from .summary import url
 if TYPE_CHECKING:
     from ..projects.directory import Directory
     from ..projects.types import Key, NewKey
-
-_WHOLE = re.compile(r"gw_([0-9a-z]+)_[0-9a-f]+")
 
 
 def keys(args: argparse.Namespace) -> int:
@@ -132,8 +129,7 @@ def _show(args: argparse.Namespace, key: Key, said: str) -> None:
 
 def _id(text: str) -> str:
     """A key's id. Some will give the whole key: its secret goes no further."""
-    match = _WHOLE.fullmatch(text)
-    return text if match is None else match[1]
+    return text.split("_")[1] if text.startswith("gw_") else text
 
 
 def _until(key: Key) -> str:

@@ -1,0 +1,3 @@
+"""Fixtures of the command's tests."""
+
+from .here import gw as gw
