@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram
@@ -66,18 +66,29 @@ class Distribution:
 
 class Dollars:
     """A counter of dollars that is given whole nano-dollars: what it shows is their sum, rounded once, and
-    not a sum of what was rounded, which would part from the ledger's."""
+    not a sum of what was rounded, which would part from the ledger's. Before the first are given there is
+    no series: unknown is not 0."""
 
-    __slots__ = ("_before", "_into", "nano")
+    __slots__ = ("_before", "_counter", "_into", "_labels", "_nano")
 
-    def __init__(self, counter: Counter) -> None:
-        self._into = counter._value  # there is no public way to set what only ever grows
-        # Not 0 where a process that was before this one had the same number, and so the same file.
-        self._before: float = self._into.get()
-        self.nano = 0
+    def __init__(self, counter: Counter, *labels: str) -> None:
+        self._counter, self._labels = counter, labels
+        self._into: Any = None
+        self._before = 0.0
+        self._nano: int | None = None
+
+    def add(self, nano: int) -> None:
+        self._nano = nano + (self._nano or 0)
 
     def pour(self) -> None:
-        self._into.set(self._before + self.nano / 10**9)
+        if self._nano is None:
+            return
+        if self._into is None:
+            # There is no public way to set what only ever grows. It is not 0 where a process that was before
+            # this one had the same number, and so the same file.
+            self._into = self._counter.labels(*self._labels)._value
+            self._before = self._into.get()
+        self._into.set(self._before + self._nano / 10**9)
 
 
 class Series:

@@ -175,7 +175,9 @@ class Metrics:
             series.cache_read += completion.cache_read_tokens
             series.cache_write += completion.cache_write_tokens
             if completion.cost_nano is not None:
-                series.dollars.nano += completion.cost_nano
+                # What used nothing has cost nothing, which does not tell what its model costs.
+                if completion.cost_nano or completion.input_tokens or completion.output_tokens:
+                    series.dollars.add(completion.cost_nano)
             elif completion.unpriced:
                 series.unpriced += 1
             if completion.saved_nano:
@@ -193,8 +195,8 @@ class Metrics:
         for name, nano in saved.items():
             layer = self._layer(name)
             if (dollars := self._savings.get(layer)) is None:
-                dollars = self._savings[layer] = Dollars(self.saved_usd.labels(layer))
-            dollars.nano += nano
+                dollars = self._savings[layer] = Dollars(self.saved_usd, layer)
+            dollars.add(nano)
 
     def _open(self, provider: str, model: str, status: int) -> Series:
         # A name that is not known upstream may be anybody's invention: it must not take the place of a
@@ -209,7 +211,7 @@ class Metrics:
         if series is None:
             tokens, model_of = self.tokens, known[:2]
             if (dollars := self._costs.get(model_of)) is None:
-                dollars = self._costs[model_of] = Dollars(self.cost_usd.labels(*model_of))
+                dollars = self._costs[model_of] = Dollars(self.cost_usd, *model_of)
             series = self._series[known] = Series(
                 self.requests.labels(*model_of, str(status)),
                 self.latency.labels(known[0]),

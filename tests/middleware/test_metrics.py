@@ -123,6 +123,20 @@ async def test_callers_cannot_flood_the_metrics_with_names() -> None:
     assert _value(metrics, "gateway_requests_total", provider="p", model="model-0", status="200") == 2
 
 
+def test_a_price_that_nobody_knows_is_never_shown_as_0() -> None:
+    metrics = Metrics()
+    used: dict[str, Any] = {"input_tokens": 3, "output_tokens": 4}
+    metrics.observe(Completion("p", "own", **used, unpriced=True), 200, 0.1, None)
+    metrics.observe(Completion("p", "own", cost_nano=0), 529, 0.1, None)  # it failed, and used nothing
+    metrics.observe(Completion("ollama", "free", **used, cost_nano=0), 200, 0.1, None)
+    metrics.observe(Completion("p", "dear", **used, cost_nano=5), 200, 0.1, None)
+    text = metrics.render()[0].decode()
+    assert 'gateway_cost_usd_total{model="own"' not in text
+    assert 'gateway_unpriced_requests_total{model="own",provider="p"} 1.0' in text
+    assert 'gateway_cost_usd_total{model="free",provider="ollama"} 0.0' in text
+    assert 'gateway_cost_usd_total{model="dear",provider="p"} 5e-09' in text
+
+
 def test_the_contract_of_series_is_complete() -> None:
     metrics = Metrics()
     metrics.cache_hits.inc()
