@@ -124,6 +124,7 @@ def _record_usage(completion: Completion, usage: Usage) -> None:
     completion.cache_write_5m_tokens = usage.cache_write_5m_tokens
     completion.cache_write_1h_tokens = usage.cache_write_1h_tokens
     completion.reasoning_tokens = min(usage.reasoning_tokens, completion.output_tokens)
+    completion.web_searches = usage.web_searches
     completion.estimated = usage.estimated
     completion.variant = usage.variant
 

@@ -117,6 +117,8 @@ class Completion:
     cache_write_1h_tokens: int = 0
     #: Part of ``output_tokens``.
     reasoning_tokens: int = 0
+    #: Searches of the web that the provider has made and charges for.
+    web_searches: int = 0
     #: Names of the counts above that nobody has reported: ``input``, ``output`` or both.
     estimated: frozenset[str] = frozenset()
     #: The name of the model as the caller wrote it.

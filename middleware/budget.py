@@ -2,8 +2,8 @@
 
 Reads:   ``state["gateway.principal"]`` (its accounts), the body; when the request is over
          ``state["gateway.completion"].cost_nano``
-Writes:  ``state["gateway.reservation"]``; 402 ``budget_exceeded`` or ``price_unknown``, 503
-         ``budget_unavailable``; 400 for a body that is not a JSON object
+Writes:  the body, where a key stands in it twice; ``state["gateway.reservation"]``; 402 ``budget_exceeded``
+         or ``price_unknown``, 503 ``budget_unavailable``; 400 for a body that is not a JSON object
 Streams: the request body is read whole (shared, see ``_body.py``); the answer is not touched
 Limits:  counts what requests *could* cost until it is known what they did: near its end a budget refuses
          requests that would have fitted. Callers without a budget are not looked at.
@@ -30,6 +30,7 @@ from ._paths import canonical, remembered
 from ._reject import FINAL, OnReject, Rejection, reject_json
 from ._state import COMPLETION, PRINCIPAL, RESERVATION, Account, Completion, Principal, Reservation
 from .policy.budget import Exceeded, dollars, has_budget
+from .policy.json_keys import repeats_keys
 from .stores.budgets import MemoryBudgets
 
 #: Where answers cost money. Counting tokens is free.
@@ -104,6 +105,9 @@ class BudgetMiddleware:
         except BodyError as error:
             await self._on_reject(error.rejection())(scope, receive, send)
             return
+        if not body.replaced and repeats_keys(body.raw, request):
+            # Of two limits one is priced and the other one read: what goes on is what is priced.
+            scope = body.replace(scope, request)
         nano = self._price(body, scope)
         if nano is None:
             await self._on_reject(_unpriced(request, self._price_hint))(scope, receive, send)

@@ -17,7 +17,6 @@ their minute, however many arrive at once; one that answers more runs into debt,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -25,10 +24,11 @@ from ._asgi import ASGIApp, Header, Receive, Scope, Send
 from ._body import BodyError, ClientDisconnected, read_body
 from ._chat import CHAT_PATHS, COUNT_PATHS, EMBEDDING_PATHS, STREAM_PATHS
 from ._paths import canonical, remembered
-from ._reject import FINAL, OnReject, Rejection, reject_json
+from ._reject import FINAL, Dialect, OnReject, Rejection, dialect_of, reject_json
 from ._send import adding
 from ._state import COMPLETION, PRINCIPAL, Account, Completion, Principal
 from .policy.allowance import Grant, Rate, Slots, Store
+from .policy.attachments import attachments
 from .policy.bucket import Verdict
 from .rate_limit import duration, owner, retry_after, tightest
 from .stores.memory import MemoryStore
@@ -40,10 +40,16 @@ BYTES_PER_TOKEN = 3.5
 #: About what providers charge for a picture of a usual size (Claude: width * height / 750).
 IMAGE_TOKENS = 1_500
 
-_BASE64 = b"base64"
-#: Pictures and files as they stand in JSON; a shorter run of such characters may be a word.
-_EMBEDDED = re.compile(rb"[A-Za-z0-9+/]{512,}={0,2}")
-_BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+#: A page of a PDF; and a file that is not in the request, of a few of them.
+PAGE_TOKENS = 2_000
+FILE_TOKENS = 10_000
+
+#: By dialect: what else a request calls so is not read.
+_BOUNDS: dict[Dialect, tuple[str, ...]] = {
+    "anthropic": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+    "openai": ("max_tokens", "max_completion_tokens"),
+}
 _CHOICES = 128
 
 
@@ -105,7 +111,7 @@ class QuotaMiddleware:
             except BodyError as error:
                 await self._on_reject(error.rejection())(scope, receive, send)
                 return
-            asked, answer = self._input(body.raw), self._output(value, scope["path"])
+            asked, answer = self._input(body.raw, value), self._output(value, scope["path"])
             rejection = _never(metered, asked)
             rates = [_rate(account, asked + answer) for account in metered]
         if rejection is None:
@@ -124,22 +130,23 @@ class QuotaMiddleware:
         finally:
             self._store.settle(grant, used_tokens(scope["state"].get(COMPLETION)))
 
-    def _input(self, raw: bytes) -> int:
+    def _input(self, raw: bytes, value: Any) -> int:
         """About how many tokens the request is."""
-        size, images = len(raw), 0
-        if _BASE64 in raw:
-            for found in _EMBEDDED.finditer(raw):
-                images += 1
-                size -= found.end() - found.start()
-        return int(size / self._bytes_per_token) + images * IMAGE_TOKENS
+        if not isinstance(value, dict):
+            return int(len(raw) / self._bytes_per_token)
+        files = attachments(value)
+        attached = files.images * IMAGE_TOKENS + files.pages * PAGE_TOKENS + files.unseen * FILE_TOKENS
+        return int((len(raw) - files.size) / self._bytes_per_token) + attached
 
     def _output(self, value: Any, path: str) -> int:
         """The most tokens that the answer may have, up to the option's."""
         if not isinstance(value, dict) or canonical(path) in EMBEDDING_PATHS:
             return 0
-        bounds = [bound for name in _BOUNDS if type(bound := value.get(name)) is int and bound >= 0]
+        names = _BOUNDS[dialect_of({"path": path})]
+        bounds = [bound for name in names if type(bound := value.get(name)) is int and bound >= 0]
         answers = max(_choices(value, "n"), _choices(value, "best_of"))
-        return min(min(bounds, default=self._default_output) * answers, self._max_output)
+        # The largest: which of several is read depends on the application.
+        return min(max(bounds, default=self._default_output) * answers, self._max_output)
 
 
 def used_tokens(completion: Completion | None) -> int:

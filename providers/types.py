@@ -25,6 +25,8 @@ class Usage:
     cache_write_1h_tokens: int = 0
     #: Part of ``output_tokens``.
     reasoning_tokens: int = 0
+    #: Searches of the web that the provider has made, which it charges for beside the tokens.
+    web_searches: int = 0
     #: By which of its prices the provider says it charges, as ``service_tier=flex``; None: it has not said.
     variant: str | None = None
     #: What was used beside the counts above, which leave it out: Claude's own compaction of a conversation.

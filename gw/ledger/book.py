@@ -171,6 +171,7 @@ class Ledger:
             prompt[2],
             prompt[3],
             completion.reasoning_tokens,
+            completion.web_searches,
         )
         for saving in _savings(state):
             layers = completion.saved_nano

@@ -118,8 +118,12 @@ def _rates(prices: ModelPrice) -> Rates | None:
             found[ours] = value
         return found
 
-    per_thousand = named.get("requests_kcount", Decimal(0))
-    assert isinstance(per_thousand, Decimal)  # a number of requests has no tiers
+    requests, searches = (named.get(name, Decimal(0)) for name in ("requests_kcount", "web_searches_kcount"))
+    assert isinstance(requests, Decimal)  # numbers of requests and of searches have no tiers
+    assert isinstance(searches, Decimal)
     return Rates(
-        level(of(-1)), [level(of(start), start) for start in starts], per_request=per_thousand / 1000
+        level(of(-1)),
+        [level(of(start), start) for start in starts],
+        per_request=requests / 1000,
+        per_search=searches / 1000,
     )

@@ -40,22 +40,30 @@ class Rates:
     """The prices of one model. Costs are exact: nothing is rounded but the result, once, half up.
 
     ``base`` is for every prompt that none of ``tiers`` is for; *all* tokens of a request, the answer's
-    included, have the prices of its prompt's tier. ``per_request``: dollars for each request beside them.
+    included, have the prices of its prompt's tier. ``per_request``: dollars for each request beside them;
+    ``per_search``: for each search of the web that the provider makes for it.
     """
 
-    __slots__ = ("_base", "_divisor", "_fixed", "_half", "_tiers")
+    __slots__ = ("_base", "_divisor", "_fixed", "_half", "_search", "_tiers")
 
     def __init__(
-        self, base: Prices, tiers: Iterable[Prices] = (), *, per_request: Decimal = Decimal(0)
+        self,
+        base: Prices,
+        tiers: Iterable[Prices] = (),
+        *,
+        per_request: Decimal = Decimal(0),
+        per_search: Decimal = Decimal(0),
     ) -> None:
         levels = [base, *sorted(tiers, key=lambda tier: tier.above)]
         per_token = [[_NANO * price for price in level.classes()] for level in levels]
-        fixed = per_request * 10**9
+        fixed, search = per_request * 10**9, per_search * 10**9
         # The largest part of a nano-dollar of which every price is a whole number.
-        places = max(_places(price) for price in (fixed, *(price for level in per_token for price in level)))
+        every = (fixed, search, *(price for level in per_token for price in level))
+        places = max(map(_places, every))
         self._divisor: int = 10**places
         self._half: int = self._divisor // 2
         self._fixed = int(fixed * self._divisor)
+        self._search = int(search * self._divisor)
         scaled = [tuple(int(price * self._divisor) for price in level) for level in per_token]
         self._base = scaled[0]
         #: The highest first.
@@ -69,6 +77,7 @@ class Rates:
         write_5m: int = 0,
         write_1h: int = 0,
         reasoning: int = 0,
+        searches: int = 0,
     ) -> int:
         """Nano-dollars of one request. Classes are disjoint, but ``reasoning`` is a part of
         ``output_tokens``."""
@@ -82,6 +91,7 @@ class Rates:
             + write_5m * prices[3]
             + write_1h * prices[4]
             + reasoning * prices[5]
+            + searches * self._search
             + self._fixed
             + self._half
         ) // self._divisor
@@ -99,13 +109,15 @@ class Rates:
         divisor = prompt * self._divisor
         return (tokens * paid + divisor // 2) // divisor
 
-    def upper_bound(self, input_tokens: int, max_tokens: int) -> int:
+    def upper_bound(self, input_tokens: int, max_tokens: int, *, again: int = 0, searches: int = 0) -> int:
         """Nano-dollars that a request can cost at most: all of its prompt in the dearest class (as a rule a
-        write of the cache for an hour), and an answer of ``max_tokens``."""
-        prices = self._of(input_tokens)
+        write of the cache for an hour), and an answer of ``max_tokens``. ``again``: tokens that the provider
+        reads beside the prompt, between its own searches."""
+        prices = self._of(input_tokens + again)
         dearest = max(prices[0], prices[2], prices[3], prices[4])
         written = max_tokens * max(prices[1], prices[5])
-        return (input_tokens * dearest + written + self._fixed + self._half) // self._divisor
+        beside = again * prices[0] + searches * self._search + self._fixed
+        return (input_tokens * dearest + written + beside + self._half) // self._divisor
 
     def _of(self, prompt: int) -> tuple[int, ...]:
         for above, prices in self._tiers:
@@ -120,7 +132,7 @@ class Rates:
         return hash((self._divisor, self._fixed, self._base))
 
     def _key(self) -> tuple[object, ...]:
-        return self._divisor, self._fixed, self._base, self._tiers
+        return self._divisor, self._fixed, self._search, self._base, self._tiers
 
 
 def _places(value: Decimal) -> int:

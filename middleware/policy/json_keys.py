@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from json import JSONDecoder
+from json import JSONDecoder, loads
 from typing import Any
 
 import orjson
@@ -38,3 +38,17 @@ def _after(text: str, at: int) -> int:
     found = _BETWEEN.match(text, at)
     assert found is not None  # it matches the empty text
     return found.end()
+
+
+def repeats_keys(raw: bytes, value: dict[str, Any]) -> bool:
+    """Whether any object in ``raw``, however deep, has a key twice; ``value`` is ``raw`` parsed."""
+    if orjson.dumps(value) == raw:
+        return False
+    repeated = False
+
+    def seen(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal repeated
+        repeated = repeated or len({key for key, _ in pairs}) < len(pairs)
+
+    loads(raw, parse_int=str, parse_float=str, object_pairs_hook=seen)
+    return repeated

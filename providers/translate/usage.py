@@ -52,6 +52,9 @@ def merge(usage: Usage, found: object, *, final: bool = False) -> None:
     details = get("output_tokens_details")
     if isinstance(details, dict):
         usage.reasoning_tokens = _count(details.get("thinking_tokens"), usage.reasoning_tokens)
+    hosted = get("server_tool_use")
+    if isinstance(hosted, dict):
+        usage.web_searches = _count(hosted.get("web_search_requests"), usage.web_searches)
     if isinstance(speed := get("speed"), str):
         usage.variant = f"speed={speed}"
     if isinstance(iterations := get("iterations"), list):

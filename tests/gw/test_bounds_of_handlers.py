@@ -100,10 +100,3 @@ def test_the_bytes_of_an_image_are_not_taken_for_text(price: Price, block: dict[
         price, "/v1/messages", **asked, messages=[{"role": "user", "content": [orjson.loads(text)]}]
     )
     assert 1_600 * 2_000 < found < 10_000 * 4_000 + SONNET
-
-
-def test_the_bytes_of_other_files_count_less_than_text_but_they_count(price: Price) -> None:
-    source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0" + "A" * 1_600_000}
-    block = {"type": "document", "source": source}
-    found = bound(price, "/v1/messages", model="sonnet", max_tokens=1, messages=[block])
-    assert 100_000 * 2_000 < found < 150_000 * 4_000

@@ -29,6 +29,7 @@ from middleware._state import (
     Saving,
     add_saving,
 )
+from providers.translate.usage import merge
 from providers.types import Usage
 from tests.gw.stub import KEY, Front, MemoryJournal, front
 from tests.middleware.asgi import Answer, Client, answer_of, body_messages, call, make_scope
@@ -295,6 +296,18 @@ async def test_the_price_is_what_the_provider_says_it_charges_for(journal: Memor
     fast, standard, told_fast, unheard_of = (row.cost_nano for row in journal.rows)
     assert standard is not None
     assert (fast, told_fast, unheard_of) == (2 * standard, 2 * standard, standard)
+
+
+async def test_searches_of_the_web_are_paid_for(journal: MemoryJournal) -> None:
+    upstream = Upstream()
+    upstream.usage = replace(WHOLE)
+    merge(upstream.usage, {"server_tool_use": {"web_search_requests": 3, "web_fetch_requests": 2}})
+    assert upstream.usage == replace(WHOLE, web_searches=3)
+    async with front(anthropic=upstream, journal=journal, prices=PriceBook()) as gateway:
+        for dialect in ("messages", "chat"):
+            assert (await gateway.post(*body_of(dialect, model=MODEL))).status == 200
+    # $10 for 1,000 of them (https://platform.claude.com/docs/en/about-claude/pricing).
+    assert [row.cost_nano for row in journal.rows] == [cost(WHOLE) + 3 * 10_000_000] * 2
 
 
 async def test_numbers_that_no_table_holds_are_bounded(journal: MemoryJournal, prices: PriceBook) -> None:

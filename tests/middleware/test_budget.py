@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from middleware._asgi import Scope
@@ -379,3 +380,38 @@ async def test_other_scopes_pass() -> None:
         scope = {"type": kind, "path": "/", "state": {PRINCIPAL: Principal("p", "k", (DAILY,))}}
         await BudgetMiddleware(app, price=at_most(1))(scope, none, none)
     assert seen == ["lifespan", "websocket"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m","max_tokens":64000,"messages":[],"max_tokens":1}',
+        b'{"model":"m","max_tokens":64000,"messages":[],"\\u006dax_tokens":1}',
+        b'{"model":"m","max_tokens":1,"messages":[{"content":[{"type":"text","type":"image"}]}]}',
+    ],
+)
+async def test_of_a_key_that_stands_twice_what_is_priced_is_what_goes_on(body: bytes) -> None:
+    priced: list[Any] = []
+    sent: list[bytes] = []
+
+    def price(body: Body, scope: Scope) -> int:
+        priced.append(body.json())
+        return 1
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        sent.append((await receive())["body"])
+        await App()(scope, receive, send)
+
+    assert (await ask(BudgetMiddleware(app, price=price), DAILY, body=body)).status == 200
+    assert priced[0]["max_tokens"] == 1
+    assert sent == [orjson.dumps(priced[0])]
+
+
+async def test_what_says_everything_once_goes_on_byte_by_byte() -> None:
+    body = b'{ "model": "m", "max_tokens": 1.0, "a": {"model": 12345678901234567890123} }'
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == body
+        await App()(scope, receive, send)
+
+    assert (await ask(BudgetMiddleware(app, price=at_most(1)), DAILY, body=body)).status == 200
