@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gw.admin_server import create_admin_app
 from gw.ledger.posting import post
 from gw.ledger.row import Row
 from gw.ledger.spool import spool_dir
@@ -19,7 +20,7 @@ from gw.ledger.status import Status, write_status
 from gw.settings import Ledger
 from gw.store.reports import Outcome, add_outcomes
 
-from .admin import Gateway, gateway_over
+from .admin import Gateway, gateway_over, running, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -333,22 +334,28 @@ async def test_without_a_ledger_reports_say_so(database: Ledger) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-async def test_the_recorders_state_is_shown(database: Ledger, gateway: Gateway) -> None:
-    assert (await gateway.get("/admin/ledger")).json()["state"] == "never started"
-    spool = spool_dir(database)
-    spool.mkdir()
-    now = datetime.now(UTC).timestamp()
-    for status, state in (
-        (Status(at=now, last_commit_at=now, rows_total=7, backlog_bytes=9, lost=1, rejected=2), "recording"),
-        (Status(at=now, error="ConnectionRefusedError"), "behind"),
-        (Status(at=now - 120), "stopped"),
-    ):
-        write_status(spool, status)
-        shown = (await gateway.get("/admin/ledger")).json()
-        assert shown["state"] == state
-        assert (shown["rows"], shown["backlog_bytes"]) == (status.rows_total, status.backlog_bytes)
-        assert (shown["lost"], shown["rejected"], shown["error"]) == (
-            status.lost,
-            status.rejected,
-            status.error,
-        )
+async def test_the_recorders_state_is_shown(database: Ledger, anyio_backend: str) -> None:
+    """Without a recorder that would write its own."""
+    async with running(create_admin_app(settings_of(database))) as app:
+        gateway = Gateway(app)
+        assert (await gateway.get("/admin/ledger")).json()["state"] == "never started"
+        spool = spool_dir(database)
+        spool.mkdir()
+        now = datetime.now(UTC).timestamp()
+        for status, state in (
+            (
+                Status(at=now, last_commit_at=now, rows_total=7, backlog_bytes=9, lost=1, rejected=2),
+                "recording",
+            ),
+            (Status(at=now, error="ConnectionRefusedError"), "behind"),
+            (Status(at=now - 120), "stopped"),
+        ):
+            write_status(spool, status)
+            shown = (await gateway.get("/admin/ledger")).json()
+            assert shown["state"] == state
+            assert (shown["rows"], shown["backlog_bytes"]) == (status.rows_total, status.backlog_bytes)
+            assert (shown["lost"], shown["rejected"], shown["error"]) == (
+                status.lost,
+                status.rejected,
+                status.error,
+            )

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-from blacksheep import Content, Request, Response
-
-from middleware._metrics import Metrics
+from blacksheep import Content, Response
 
 from ...ledger.spool import spool_dir
 from ...ledger.status import Status, read_status
-from .._http import Handler, guarded
 from .mounting import Admin, Refused, answer
 from .rows import ledger_row
 from .table import Call
@@ -24,21 +21,8 @@ async def metrics(admin: Admin, call: Call) -> Response:
     """Prometheus' text format, summed over all workers."""
     if admin.metrics is None:
         raise Refused(404, "metrics_off", "Metrics are off: PROMETHEUS_ENABLED=0.")
-    return await _rendered(admin.metrics)
-
-
-def metrics_page(metrics: Metrics) -> Handler:
-    """The same alone, where there is no more of /admin."""
-
-    async def handle(request: Request) -> Response:
-        return await _rendered(metrics)
-
-    return guarded(handle)
-
-
-async def _rendered(metrics: Metrics) -> Response:
     # Summing the workers' files takes milliseconds: not on the loop that streams answers.
-    body, content_type = await asyncio.to_thread(metrics.render)
+    body, content_type = await asyncio.to_thread(admin.metrics.render)
     return Response(200, None, Content(content_type.encode(), body))
 
 
