@@ -113,6 +113,7 @@ class Verifier:
         own_id = key_fingerprint(gateway_key)
         accounts = (Account(f"project:{DEFAULT_PROJECT}"), Account(f"key:{own_id}"))
         self._own = Principal(DEFAULT_PROJECT, own_id, accounts)
+        self._has_looked = asyncio.Event()  # for the limits of that project, or in vain
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._absent: OrderedDict[str, float] = OrderedDict()
         self._asking: dict[str, asyncio.Task[_Known | None]] = {}
@@ -132,7 +133,9 @@ class Verifier:
         import_module(f"{__package__}.records")  # loads SQLAlchemy now, and not in the first request
 
         self._engine = self._open()
-        self._poller = asyncio.get_running_loop().create_task(self._follow(self._engine))
+        loop = asyncio.get_running_loop()
+        self._poller = loop.create_task(self._follow(self._engine))
+        loop.call_later(self._lookup_seconds, self._has_looked.set)
 
     async def stop(self) -> None:
         """Let go of the database. Waits for it a moment, and no longer."""
@@ -162,7 +165,7 @@ class Verifier:
             record = known.record
             return record.principal if record.expires_at > self._clock() else None
         if hmac.compare_digest(mark, self._own_mark):
-            return self._own
+            return self._own if self._has_looked.is_set() or self._poller is None else self._own_soon()
         parsed = parse(credential)
         if parsed is None or not is_ours(self._pepper, parsed.id):
             return None
@@ -172,6 +175,11 @@ class Verifier:
             if self._absent.get(parsed.id, 0.0) > self._monotonic():
                 return self._compare(None, parsed, mark)
         return self._ask(parsed, mark)
+
+    async def _own_soon(self) -> Principal:
+        """The gateway's own project with its limits, which the first look brings."""
+        await self._has_looked.wait()
+        return self._own
 
     def _mark(self, credential: str) -> bytes:
         return blake2s(credential.encode("utf-8", "surrogatepass"), key=self._salt).digest()
@@ -244,6 +252,7 @@ class Verifier:
                 self._good_until = begun + self._stale_seconds
                 quiet_until = begun
             self._on_look(not self._away)
+            self._has_looked.set()
             if self._stopped:  # cancelled within a driver, a task may see another error instead
                 return
             await asyncio.sleep(pause)

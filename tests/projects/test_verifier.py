@@ -299,6 +299,21 @@ async def test_the_gateways_own_key_is_the_default_project_with_its_limits(
     assert verifier(GATEWAY_KEY[:-1] + "x") is None
 
 
+async def test_a_worker_that_starts_knows_the_limits_of_the_gateways_own_key_from_the_first_request(
+    directory: Directory, questions: Questions
+) -> None:
+    await directory.update_project("default", {"daily_budget_usd": 3}, actor=WHO)
+    verifier = Verifier(questions, PEPPER, GATEWAY_KEY)
+    verifier.start()
+    try:
+        own = await ask(verifier, GATEWAY_KEY)
+        assert own is not None
+        assert own.accounts[0].daily_budget == 3 * 10**9
+        assert isinstance(verifier(GATEWAY_KEY), Principal)  # nobody waits from then on
+    finally:
+        await verifier.stop()
+
+
 async def test_a_row_that_cannot_be_read_is_an_error_of_its_own_key_alone(
     verifier: Verifier, directory: Directory, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
 ) -> None:

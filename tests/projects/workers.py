@@ -56,6 +56,7 @@ async def worker(open_one: Callable[[], AsyncEngine], **more: Any) -> AsyncItera
     found = Verifier(open_one, PEPPER, GATEWAY_KEY, **{"poll_seconds": 0.05, **more})
     found.start()
     try:
+        await ask(found, GATEWAY_KEY)
         yield found
     finally:
         await found.stop()
