@@ -119,32 +119,29 @@ async def test_what_nobody_knows_is_null_and_never_0(gateway: Gateway) -> None:
     assert row["unknown_price_requests"] == 1
 
 
-@pytest.mark.parametrize(
-    ("query", "sums"),
-    [
-        ("group_by=day", {("2026-03-05",): 5, ("2026-03-06",): 1}),
-        ("group_by=project", {("=cmd|'/C calc'!A0",): 1, ("team-a",): 5}),
-        ("group_by=key", {("key-a",): 5, ("key-b",): 1}),
-        ("group_by=provider,model", {("anthropic", "claude-sonnet-5-5"): 5, ("sim", "mystery"): 1}),
-        (
-            "group_by=day,layer",
-            {("2026-03-05", "dedup"): 1, ("2026-03-05", "limits"): 2, ("2026-03-06", "limits"): 1},
-        ),
-        ("group_by=layer", {("dedup",): 1, ("limits",): 3}),
-        ("group_by=project&project=team-a&model=mystery", {("team-a",): 1}),
-        ("group_by=project&project=nobody", {}),
-        ("group_by=day&from=2026-03-06T12:00:00Z", {("2026-03-06",): 1}),
-        ("group_by=day&from=2026-03-06T12:00:00.000001Z&to=2026-04-01", {}),
-        ("group_by=day&from=2026-03-01&to=2026-03-06T12:00:00Z", {("2026-03-05",): 5}),
-    ],
-)
-async def test_usage_is_grouped_and_filtered(
-    gateway: Gateway, query: str, sums: dict[tuple[str, ...], int]
-) -> None:
-    times = "" if "from=" in query else f"&{MARCH}"
-    names = query.partition("&")[0].removeprefix("group_by=").split(",")
-    found = await rows(gateway, f"/admin/usage?{query}{times}")
-    assert {tuple(row[name] for name in names): row["requests"] for row in found} == sums
+async def test_usage_is_grouped_and_filtered(gateway: Gateway) -> None:
+    questions: dict[str, dict[tuple[str, ...], int]] = {
+        "group_by=day": {("2026-03-05",): 5, ("2026-03-06",): 1},
+        "group_by=project": {("=cmd|'/C calc'!A0",): 1, ("team-a",): 5},
+        "group_by=key": {("key-a",): 5, ("key-b",): 1},
+        "group_by=provider,model": {("anthropic", "claude-sonnet-5-5"): 5, ("sim", "mystery"): 1},
+        "group_by=layer": {("dedup",): 1, ("limits",): 3},
+        "group_by=day,layer": {
+            ("2026-03-05", "dedup"): 1,
+            ("2026-03-05", "limits"): 2,
+            ("2026-03-06", "limits"): 1,
+        },
+        "group_by=project&project=team-a&model=mystery": {("team-a",): 1},
+        "group_by=project&project=nobody": {},
+        "group_by=day&from=2026-03-06T12:00:00Z": {("2026-03-06",): 1},
+        "group_by=day&from=2026-03-06T12:00:00.000001Z&to=2026-04-01": {},
+        "group_by=day&from=2026-03-01&to=2026-03-06T12:00:00Z": {("2026-03-05",): 5},
+    }
+    for query, sums in questions.items():
+        times = "" if "from=" in query else f"&{MARCH}"
+        names = query.partition("&")[0].removeprefix("group_by=").split(",")
+        found = await rows(gateway, f"/admin/usage?{query}{times}")
+        assert {tuple(row[name] for name in names): row["requests"] for row in found} == sums, query
 
 
 async def test_this_month_is_what_is_shown_unless_asked_otherwise(
@@ -190,26 +187,23 @@ async def test_a_projects_name_is_no_formula_in_a_table(gateway: Gateway) -> Non
     assert names == ["'=cmd|'/C calc'!A0", "team-a"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+async def test_pages_put_together_are_the_whole(gateway: Gateway) -> None:
+    for path in (
         "/admin/usage?group_by=day,project,model",
         "/admin/usage?group_by=day,layer",
         "/admin/errors?view=requests&kind=failed",
         "/admin/errors?view=requests&kind=estimated",
         "/admin/costs?group_by=key",
-    ],
-)
-async def test_pages_put_together_are_the_whole(gateway: Gateway, path: str) -> None:
-    whole = await rows(gateway, f"{path}&{MARCH}")
-    pages, after = [], ""
-    while True:
-        page = (await gateway.get(f"{path}&limit=1&{MARCH}{after}")).json()
-        pages += page["rows"]
-        if page["next"] is None:
-            break
-        after = f"&after={page['next']}"
-    assert pages == whole
+    ):
+        whole = await rows(gateway, f"{path}&{MARCH}")
+        pages, after = [], ""
+        while True:
+            page = (await gateway.get(f"{path}&limit=1&{MARCH}{after}")).json()
+            pages += page["rows"]
+            if page["next"] is None:
+                break
+            after = f"&after={page['next']}"
+        assert pages == whole != [], path
 
 
 async def test_a_table_says_where_the_next_page_is(gateway: Gateway) -> None:
@@ -295,9 +289,8 @@ async def test_the_audit_log_says_who_changed_what(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(
-    ("query", "param"),
-    [
+async def test_a_wrong_question_is_400_and_names_the_parameter(gateway: Gateway) -> None:
+    for query, param in (
         ("to=2026-03-01&from=2026-03-02", "to"),
         ("to=2020-01-01", "to"),
         ("group_by=secret", "group_by"),
@@ -307,13 +300,9 @@ async def test_the_audit_log_says_who_changed_what(gateway: Gateway) -> None:
         ("limit=10001", "limit"),
         ("format=xml", "format"),
         ("percentiles=yes", "percentiles"),
-    ],
-)
-async def test_a_wrong_question_is_400_and_names_the_parameter(
-    gateway: Gateway, query: str, param: str
-) -> None:
-    answer = await gateway.get(f"/admin/usage?{query}")
-    assert (answer.status, answer.json()["error"]["param"]) == (400, param)
+    ):
+        answer = await gateway.get(f"/admin/usage?{query}")
+        assert (answer.status, answer.json()["error"]["param"]) == (400, param), query
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
