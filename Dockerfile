@@ -36,7 +36,7 @@ WORKDIR /srv
 USER 10001
 EXPOSE 8080
 HEALTHCHECK --interval=15s --timeout=3s --start-period=10s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/live', timeout=2)"]
-# SIGTERM drains: running answers get DRAIN_TIMEOUT_SECONDS (30) to finish, so give `docker stop` 40.
+# SIGTERM drains: running answers get DRAIN_TIMEOUT_SECONDS (30) to finish, so give `docker stop` 45.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["gw"]
 CMD ["serve"]

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help install dev demo serve test check lint types imports format bench locust fuzz providers clients lock clean
+.PHONY: help install dev demo serve test check lint types imports format bench locust fuzz soak isolation providers clients lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,12 @@ locust: dev ## mixed traffic against a gateway that runs (GATEWAY_URL, GATEWAY_A
 
 fuzz: dev ## the property tests, fifty times longer
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest -q --timeout=3600
+
+soak: dev ## the ledger under faults, against the upstreams' own bills; writes docs/soak.md (ten minutes)
+	$(BIN)/python -m perf.soak --database both --write
+
+isolation: dev ## 100 projects, 100,000 requests: does anybody see anything of another? (four minutes)
+	$(BIN)/python -m perf.isolation --requests 100000
 
 providers: dev ## the contract of all providers; writes docs/providers.md from the run
 	$(BIN)/python -m tests.providers.report

@@ -17,11 +17,15 @@ from pathlib import Path
 from types import FrameType
 
 from ..settings import Settings, load
+from .process import EASE, HURRY
 from .spool import has_work, lock, spool_dir
 from .status import Status, read_status, write_status
 
-#: Traffic comes first: where cores are scarce, the recorder has a tenth of one.
-NICENESS = 10
+#: Traffic comes first: where cores are scarce, the recorder has a seventieth of one (sched(7)), some 300 rows
+#: a second, until too much waits for it.
+NICENESS = 19
+#: Shares of SPOOL_MAX_BYTES that wait when it gets into a hurry, and when that is over.
+_TOO_MUCH, _LITTLE = 1 / 4, 1 / 64
 #: Seconds between two looks for something to record, and between two signs of life, while there is nothing.
 _LOOK_EVERY, _STATUS_EVERY = 0.25, 2.0
 
@@ -53,12 +57,15 @@ class _Stop:
 
 
 def main() -> int:
-    """Record until it is told to stop. 1: there is no place for a spool."""
+    """Record until it is told to stop. 1: there is no place for a spool. ``HURRY``, ``EASE``: it wants to be
+    started again, with the argument ``hurry`` or without."""
     # From a terminal it comes to everybody at once, also where the parent could give us no group of our own.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop = _Stop()
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+    hurried = sys.argv[1:] == ["hurry"]
+    if not hurried:
+        with contextlib.suppress(OSError):
+            os.nice(NICENESS)
     settings = load(os.environ)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("gateway").setLevel(settings.server.log_level.upper())
@@ -68,10 +75,18 @@ def main() -> int:
             return 0
     try:
         if settings.looks_at_database or _something_to_record(spool, stop):
-            _record(settings, spool, stop)
+            return _record(settings, spool, stop, hurried=hurried)
     finally:
         os.close(held)
     return 0
+
+
+def other_pace(share: float, *, hurried: bool) -> int:
+    """The exit code of a recorder that should go on in another way; 0: it is right as it is. ``share`` of what
+    may wait does."""
+    if hurried:
+        return EASE if share < _LITTLE else 0
+    return HURRY if share > _TOO_MUCH else 0
 
 
 def _something_to_record(spool: Path, stop: _Stop) -> bool:
@@ -88,13 +103,14 @@ def _something_to_record(spool: Path, stop: _Stop) -> bool:
     return True
 
 
-def _record(settings: Settings, spool: Path, stop: _Stop) -> None:
+def _record(settings: Settings, spool: Path, stop: _Stop, *, hurried: bool) -> int:
+    """The exit code."""
     import asyncio
 
     from .recorder import Recorder
     from .task import migrated_engine
 
-    async def run() -> None:
+    async def run() -> int:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
@@ -110,9 +126,21 @@ def _record(settings: Settings, spool: Path, stop: _Stop) -> None:
         if stop.asked:
             ended.set()
         open_engine, migrate = migrated_engine(settings.ledger)
-        await Recorder(open_engine, spool, migrate=migrate, eager=settings.looks_at_database).run(ended)
+        recorder = Recorder(open_engine, spool, migrate=migrate, eager=settings.looks_at_database)
+        work = asyncio.create_task(recorder.run(ended))
+        code = 0
+        while not code and not ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _STATUS_EVERY)
+            # A database that takes nothing takes no more in a hurry.
+            if not ended.is_set() and recorder.status.error is None:
+                share = recorder.status.backlog_bytes / settings.ledger.spool_max_bytes
+                code = other_pace(share, hurried=hurried)
+        ended.set()
+        await work
+        return code
 
-    asyncio.run(run())
+    return asyncio.run(run())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ import time
 
 logger = logging.getLogger("gateway")
 
+#: Exit codes. A process without rights cannot become less nice again: where too much waits, the recorder ends,
+#: to be started again in a hurry, and later at its ease.
+HURRY, EASE = 75, 76
 #: Seconds for the recorder to write what is left when the gateway stops (it takes 5 at most), and to end.
 STOP_SECONDS = 8.0
 #: Seconds before a recorder that ended is started again: the first time, and the longest.
@@ -30,6 +33,8 @@ class RecorderProcess:
         self._first_pause = first_pause
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
+        #: Too much waits: the next one is as quick as the workers.
+        self._hurry = False
         self._lock = threading.Lock()  # nobody starts one while it is being stopped
         self._thread = threading.Thread(target=self._watch, name="recorder", daemon=True)
 
@@ -64,11 +69,12 @@ class RecorderProcess:
             if self._process is not None:
                 code = self._process.wait()
                 self._release(self._process)
-                if not self._stopping.is_set():
+                self._hurry = code == HURRY
+                if code not in (HURRY, EASE) and not self._stopping.is_set():
                     logger.warning("the recorder of usage ended (%d) and is started again", code)
             if time.monotonic() - started > _RAN_WELL:
                 pause = self._first_pause
-            if self._stopping.wait(pause):
+            if self._stopping.wait(0.0 if self._hurry else pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE)
             with self._lock:
@@ -77,9 +83,11 @@ class RecorderProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         try:
-            return subprocess.Popen(
-                # It reads the environment, as the workers do.
-                [sys.executable, "-m", "gw.ledger"],
+            command = [sys.executable, "-m", "gw.ledger"]  # it reads the environment, as the workers do
+            if self._hurry:
+                command.append("hurry")
+            return subprocess.Popen(  # noqa: S603 - all of it is written here
+                command,
                 stdin=subprocess.PIPE,
                 # Ctrl-C in a terminal is not for it: the workers have rows to write until they have drained.
                 process_group=0,

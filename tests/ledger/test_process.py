@@ -14,8 +14,9 @@ from sqlite3 import connect
 
 import pytest
 
+from gw.ledger.__main__ import other_pace
 from gw.ledger.journal import Journal
-from gw.ledger.process import RecorderProcess
+from gw.ledger.process import EASE, HURRY, RecorderProcess
 from gw.ledger.spool import boots, lock
 from gw.ledger.status import read_status
 from gw.ledger.task import RecorderTask
@@ -103,6 +104,31 @@ def test_control_c_in_a_terminal_does_not_end_it(
     wait_until(lambda: rows_in(tmp_path) == ["a"])
     assert process.pid == pid
     journal.close()
+
+
+def test_it_hurries_when_too_much_waits_until_little_does() -> None:
+    assert [other_pace(share, hurried=False) for share in (0.0, 0.2, 0.3, 1.0)] == [0, 0, HURRY, HURRY]
+    assert [other_pace(share, hurried=True) for share in (1.0, 0.3, 0.2, 0.01)] == [0, 0, 0, EASE]
+
+
+def test_who_wants_to_hurry_is_started_so_and_at_ease_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = tmp_path / "starts"
+    program = tmp_path / "python"
+    program.write_text(
+        f'#!/bin/sh\necho "$3." >> {starts}\n'
+        f"case $(wc -l < {starts}) in 1) exit {HURRY};; 2) exit {EASE};; *) exec sleep 60;; esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    process = RecorderProcess(first_pause=0.05)
+    process.start()
+    try:
+        wait_until(lambda: starts.exists() and len(starts.read_text().split()) == 3)
+    finally:
+        process.stop()
+    assert starts.read_text().split() == [".", "hurry.", "."]
 
 
 def test_two_never_record_at_once(process: RecorderProcess, spool: Path, tmp_path: Path) -> None:
