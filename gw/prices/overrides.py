@@ -19,9 +19,11 @@ from .rates import Prices, Rates, level
 
 _CLASSES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "reasoning")
 _NEEDED = _CLASSES[:2]
-_ENTRY = frozenset({"provider", "model", "from", "usd_per_mtok", "usd_per_request", "tiers"})
+_ENTRY = frozenset(
+    {"provider", "model", "from", "usd_per_mtok", "usd_per_request", "usd_per_search", "tiers"}
+)
 _TIER = frozenset({"above_prompt_tokens", "usd_per_mtok"})
-#: Dollars for a million tokens, or for one request: above it the unit is mistaken.
+#: Dollars for a million tokens, or for one request or search: above it the unit is mistaken.
 _MOST = 100_000
 #: Digits behind the point: a millionth of a nano-dollar per token.
 _PLACES = 9
@@ -110,13 +112,16 @@ class _Reader:
         model = self._text(entry.get("model"), f"{place}.model", 'a model\'s name, "*" standing for anything')
         begins = self._date(entry.get("from"), f"{place}.from")
         base = self._prices(entry.get("usd_per_mtok"), f"{place}.usd_per_mtok", 0)
-        fixed = self._money(entry.get("usd_per_request", Decimal(0)), f"{place}.usd_per_request")
+        fixed, search = (
+            self._money(entry.get(name, Decimal(0)), f"{place}.{name}")
+            for name in ("usd_per_request", "usd_per_search")
+        )
         tiers = self._tiers(entry.get("tiers", []), f"{place}.tiers")
         if base is None or len(self.problems) > before:
             return None
         # Only the asterisk is special: a bracket may stand in a name.
         pattern = re.compile(translate(re.sub(r"([\[?])", r"[\1]", model.lower())))
-        return Override(provider, pattern, begins, Rates(base, tiers, per_request=fixed))
+        return Override(provider, pattern, begins, Rates(base, tiers, per_request=fixed, per_search=search))
 
     def _tiers(self, value: object, place: str) -> list[Prices]:
         if not isinstance(value, list):

@@ -95,6 +95,14 @@ def test_classes_without_a_price_cost_what_they_are_a_part_of(tmp_path: Path) ->
     assert rates.cost(1_000, 1, 1) == fee + 1_000 * 2_000 + 3_000 + 500
 
 
+def test_searches_have_a_price_of_their_own(tmp_path: Path) -> None:
+    book = PriceBook(_file(tmp_path, _entry(usd_per_mtok={"input": 1, "output": 2}, usd_per_search=0.02)))
+    rates = book.rates("anthropic", "claude-x", NOW)
+    assert rates is not None
+    assert rates.cost(1, 1, searches=3) == 3_000 + 3 * 20_000_000
+    assert rates.upper_bound(1, 1, searches=3) == 3_000 + 3 * 20_000_000
+
+
 @pytest.mark.parametrize(
     ("entry", "place"),
     [
