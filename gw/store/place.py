@@ -63,14 +63,19 @@ def _home() -> Path | None:
 
 
 def _temporary() -> Path:
-    return Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}"
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:  # none that can be written: whoever tries this one is told so
+        folder = "/tmp"  # noqa: S108
+    return Path(folder) / f"{_NAME}-{os.geteuid()}"
 
 
 def _make(place: Path) -> None:
     """Make ``place``, or see that it is ours. Raises ``OSError``."""
     place.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise PermissionError(13, "Permission denied")
+    # Tried, not asked: access(2) goes by the real user, and knows nothing of what a container may do.
+    with tempfile.TemporaryFile(dir=place):
+        pass
     if place == _temporary():
         # Anybody may make directories there: one of somebody else's could be read by him.
         found = place.lstat()
