@@ -227,9 +227,12 @@ def test_no_block_that_a_client_brings_makes_its_request_fail(moves: list[Any], 
             refused = len(client.upstream.refused)
             history = orjson.dumps(client.history)
             if client.session and refused:
-                # What was refused once is not tried again.
-                client.history.pop()
-                await client.go(said("Again."))
-                assert len(client.upstream.refused) == refused, history
+                # What was refused is not tried again behind the same prefix; the same words behind another
+                # one are, once, and after a second refusal nowhere.
+                for more in (1, 0):
+                    client.history.pop()
+                    await client.go(said("Again."))
+                    assert len(client.upstream.refused) <= refused + more, history
+                    refused = len(client.upstream.refused)
 
     asyncio.run(play())
