@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import sys
 from typing import cast
 
 from blacksheep import Application, Router
@@ -102,6 +104,8 @@ def main() -> None:
     """Serve until the parent stops this process, or is gone."""
     settings = _settings()
     assert settings.server.admin_port is not None
+    if (problem := _address_problem(settings.server.host, settings.server.admin_port)) is not None:
+        sys.exit(f"gw: {problem}")
     stop_with_pipe()
     Granian(
         "gw.admin_server:create",
@@ -119,6 +123,18 @@ def main() -> None:
         log_level=LogLevels.warning,
         log_dictconfig=log_config(settings.server.log_level),
     ).serve()
+
+
+def _address_problem(host: str, port: int) -> str | None:
+    """Why it cannot be listened on: Granian would say it in a traceback."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return f"ADMIN_PORT={port} on {host} cannot be listened on: {error.strerror or error}."
+    return None
 
 
 def _settings() -> Settings:

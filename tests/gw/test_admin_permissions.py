@@ -12,13 +12,14 @@ import pytest
 from sqlalchemy import func, inspect, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gw.admin_server import create_admin_app
 from gw.routes.admin import ROUTES
 from gw.routes.admin.table import Route
 from gw.routes.admin.v1 import V1
 from gw.settings import Ledger
 from gw.store.schema import audit_log, metadata, projects
 
-from .admin import ADMIN_KEY, Gateway, gateway_over
+from .admin import ADMIN_KEY, Gateway, gateway_over, running, settings_of
 from .stub import KEY
 
 pytestmark = pytest.mark.anyio
@@ -59,12 +60,7 @@ def test_every_mounted_route_is_in_one_of_the_lists_and_no_other() -> None:
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_the_lists_are_what_is_mounted(gateway: Gateway) -> None:
-    mounted = {
-        (method.decode(), route.pattern.decode())
-        for method, routes in gateway.router.routes.items()
-        for route in routes
-    }
-    assert mounted == set(ADMIN) | set(CLIENTS) | set(PUBLIC)
+    assert _mounted(gateway) == set(ADMIN) | set(CLIENTS) | set(PUBLIC)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -131,6 +127,28 @@ async def test_without_an_admin_key_everything_is_closed(database: Ledger) -> No
                 assert (answer.status, answer.json()["error"]["code"]) == (403, "closed"), path
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_with_a_port_of_its_own_admin_is_there_and_nowhere_else(database: Ledger) -> None:
+    health = {call for call in PUBLIC if call[1] != "/api/hello"}
+    async with gateway_over(database, ADMIN_PORT="9443") as main:
+        assert _mounted(main) == set(CLIENTS) | set(PUBLIC)
+        for (method, path), body in ADMIN.items():
+            for key in (None, KEY, ADMIN_KEY):
+                assert (await main.ask(method, path, body, key=key)).status in (401, 404), path
+            assert (await main.ask(method, path, body)).status == 404, path
+    async with running(create_admin_app(settings_of(database, ADMIN_PORT="9443"))) as app:
+        own = Gateway(app)
+        assert _mounted(own) == set(ADMIN) | health
+        await own.made("/admin/projects", {"id": "team-a"})
+        key = await own.made("/admin/projects/team-a/keys", {"name": "laptop"})
+        for (method, path), body in (ADMIN | CLIENTS).items():
+            for wrong in (None, KEY, key["key"], *_MALFORMED):
+                answer = await own.ask(method, _filled(path, {}), body, key=wrong)
+                assert answer.status == 401, f"{method} {path} with {wrong}"
+        for method, path in health:
+            assert (await own.ask(method, path, key=None)).status == 200
+
+
 INJECTIONS = (
     "a' OR '1'='1",
     "a'; DROP TABLE projects; --",
@@ -178,6 +196,14 @@ async def _attack(gateway: Gateway, route: Route, values: dict[str, str], text: 
         body = dict.fromkeys(route.request_example, text)
         answer = await gateway.ask(route.method, _filled(route.path, values), body)
         assert answer.status in (400, 409), answer.body
+
+
+def _mounted(gateway: Gateway) -> set[tuple[str, str]]:
+    return {
+        (method.decode(), route.pattern.decode())
+        for method, routes in gateway.router.routes.items()
+        for route in routes
+    }
 
 
 def _filled(path: str, values: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ from ...projects.directory import Directory
 from ...projects.keys import load_pepper
 from ...settings import Settings
 from ...store.engine import data_dir, open_engine
+from ...store.migrate import migrate
 
 
 @dataclass(slots=True, frozen=True)
@@ -18,6 +19,10 @@ class Database:
 
     engine: AsyncEngine
     directory: Directory | None
+
+    async def migrate(self) -> None:
+        """Bring the database to the newest schema. Raises ``MigrationError`` for one that is newer."""
+        await migrate(self.engine)
 
 
 def open_database(settings: Settings) -> Database:

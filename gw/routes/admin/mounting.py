@@ -115,12 +115,15 @@ def _rejection(error: Exception) -> Rejection | None:
         case Unavailable() | DataDirError() | PepperError():
             return _away(str(error))
     from ...store.engine import is_away
+    from ...store.migrate import MigrationError
 
+    if isinstance(error, MigrationError):
+        return _away(str(error))
     if not is_away(error):
         return None
     # Its name only: a driver's messages like to quote addresses and values.
     logger.warning("the admin API cannot ask the database: %s", type(error).__name__)
-    return _away("The ledger's database is away, slow or not set up yet: ask again soon.")
+    return _away("The ledger's database is away or slow at the moment: ask again soon.")
 
 
 def _away(message: str, code: str = "database_unavailable") -> Rejection:

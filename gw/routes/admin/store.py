@@ -41,6 +41,7 @@ class AdminStore:
         self._settings = settings
         self._patience = patience
         self._database: Database | None = None
+        self._migrated = False
         self._opening = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -77,6 +78,10 @@ class AdminStore:
         async with self._opening:
             if self._database is None:
                 self._database = await asyncio.to_thread(self._open)
+            if not self._migrated:
+                # The recorder does it, too, but not before there is something to record.
+                await self._database.migrate()
+                self._migrated = True
             database = self._database
         return await work(database)
 
