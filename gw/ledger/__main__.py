@@ -82,8 +82,8 @@ def main() -> int:
 
 
 def other_pace(share: float, *, hurried: bool) -> int:
-    """The exit code of a recorder that should go on in another way; 0: it is right as it is. ``share`` of what
-    may wait does."""
+    """The exit code of a recorder that should go on in another way; 0: it is right as it is. ``share`` of
+    what may wait does."""
     if hurried:
         return EASE if share < _LITTLE else 0
     return HURRY if share > _TOO_MUCH else 0

@@ -11,8 +11,8 @@ import time
 
 logger = logging.getLogger("gateway")
 
-#: Exit codes. A process without rights cannot become less nice again: where too much waits, the recorder ends,
-#: to be started again in a hurry, and later at its ease.
+#: Exit codes. A process without rights cannot become less nice again: where too much waits, the recorder
+#: ends, to be started again in a hurry, and later at its ease.
 HURRY, EASE = 75, 76
 #: Seconds for the recorder to write what is left when the gateway stops (it takes 5 at most), and to end.
 STOP_SECONDS = 8.0
