@@ -25,7 +25,7 @@ def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def _observe(metrics: Metrics, nano: int | None, status: int = 200, **saved: int) -> None:
-    done = Completion("p", "m", cost_nano=nano, saved_nano=saved, unpriced=nano is None)
+    done = Completion("p", "m", input_tokens=1, cost_nano=nano, saved_nano=saved, unpriced=nano is None)
     metrics.observe(done, status, 0.01, None)
 
 
