@@ -90,6 +90,12 @@ def create_admin_app(settings: Settings, *, own_process: bool = False) -> ASGIAp
     return TelemetryMiddleware(app, metrics=metrics, access_log=lines or wanted)
 
 
+def from_environment() -> ASGIApp:
+    """The app for any other ASGI server: ``uvicorn --factory gw.admin_server:from_environment``. Raises
+    ``SettingsError``."""
+    return create_admin_app(_settings())
+
+
 def create() -> ASGIApp:
     """What Granian's worker calls."""
     from prometheus_client import disable_created_metrics

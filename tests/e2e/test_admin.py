@@ -194,6 +194,18 @@ def test_the_server_of_the_admin_port_comes_back_and_outlives_nobody(
         assert eventually(lambda: _is_free(port))
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_another_server_serves_admin_alone(upstream: Upstream, database: Ledger) -> None:
+    environment = {**settings_for(upstream), **environment_of(database)}
+    command = ("--factory", "gw.admin_server:from_environment", "--port", "{port}")
+    with running_gateway(*command, module="uvicorn", **environment) as gateway:
+        admin = Admin(gateway)
+        assert admin.rows("/admin/usage") == []
+        assert admin.ask("GET", "/admin/metrics")[0] == 200
+        assert gateway.get("/admin/usage")[0] == 401
+        assert gateway.get("/v1/models", **{"x-api-key": ADMIN_KEY})[0] == 404
+
+
 def _servers(parent: int) -> list[int]:
     """Ids of the children of ``parent`` that serve the admin port."""
     found = []

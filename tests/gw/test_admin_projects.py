@@ -86,6 +86,12 @@ async def test_a_key_is_in_one_answer_and_in_no_other(gateway: Gateway, engine: 
         assert digest.encode() not in body
 
 
+async def test_a_key_without_a_name_is_changed_like_any_other(gateway: Gateway) -> None:
+    made = await gateway.made("/admin/projects/default/keys", {})
+    changed = await gateway.ask("PATCH", f"/admin/keys/{made['id']}", {"rpm": 3})
+    assert (changed.status, changed.json().get("rpm"), changed.json().get("name")) == (200, 3, "")
+
+
 async def test_changes_are_audited_under_the_admin_keys_fingerprint(
     gateway: Gateway, engine: AsyncEngine
 ) -> None:
