@@ -20,7 +20,7 @@ from middleware._asgi import ASGIApp
 from middleware._chat import COUNT_PATHS
 from middleware._lines import LineWriter
 from middleware._metrics import Metrics, ModelLabel
-from middleware._reject import drained
+from middleware._reject import Rejection, drained
 from middleware.auth import AuthMiddleware
 from middleware.body_limit import BodyLimitMiddleware
 from middleware.budget import BudgetMiddleware
@@ -59,6 +59,8 @@ ADMIN = ("/admin",)
 #: at once; and Claude's own limits for the two are "separate and independent"
 #: (https://platform.claude.com/docs/en/build-with-claude/token-counting).
 COUNTS_PER_CHAT = 10
+#: What is asked of /admin where ADMIN_PORT is another one.
+ELSEWHERE = Rejection(404, "There is no /admin on this port.", code="unknown_url")
 #: Requests a minute of keys that have no limit of their own, with RATE_LIMIT_ENABLED=0.
 UNLIMITED = 1_000_000_000
 
@@ -93,7 +95,10 @@ def layers(
     # The longest that a provider may take, after the longest that a body may.
     deadline = settings.slowest + server.body_timeout
     closed = "/admin is closed: the operator has to set ADMIN_API_KEY."
-    refuse = drained()
+    refuse = no_admin = drained()
+    if server.admin_port is not None:
+        # Nobody is to try admin keys here: it is not there, whatever is sent.
+        admin_keys, no_admin = {}, lambda _: refuse(ELSEWHERE)
     stack = [
         # Sees everything, also what the layers below refuse.
         Layer(
@@ -113,7 +118,7 @@ def layers(
         # Before a body is kept: 4,000 strangers with 32 MiB each must not cost memory.
         Layer(AuthMiddleware, {**callers, "skip": ADMIN, "public": PUBLIC, "on_reject": refuse}),
         # The same for /admin, which has a key of its own and is closed without one.
-        Layer(AuthMiddleware, {"keys": admin_keys, "only": ADMIN, "closed": closed, "on_reject": refuse}),
+        Layer(AuthMiddleware, {"keys": admin_keys, "only": ADMIN, "closed": closed, "on_reject": no_admin}),
         # Needs to know whose request it is; still before the body, so that a refusal is cheap.
         Layer(
             RateLimitMiddleware,
@@ -206,7 +211,6 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
         dispatcher=dispatcher,
         catalog=catalog,
         drain=drain,
-        metrics=metrics,
         providers=[provider.name for _, provider in upstreams.all],
         ledger=LedgerHealth(settings.ledger),
         # With a port of its own it is served by a process of its own, and nowhere else.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from blacksheep import Application, Request, Response
 
-from middleware._metrics import Metrics
 from middleware._reject import Rejection
 
 from ..catalog import Catalog
@@ -24,7 +23,6 @@ def mount(
     dispatcher: Dispatcher,
     catalog: Catalog,
     drain: Drain,
-    metrics: Metrics | None,
     providers: Sequence[str],
     ledger: Callable[[], str] | None = None,
     admin: Admin | None = None,

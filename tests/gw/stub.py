@@ -185,7 +185,6 @@ async def front(
         dispatcher=dispatcher,
         catalog=catalog,
         drain=Drain(1, in_flight),
-        metrics=None,
         providers=[provider.name for _, provider in configured],
     )
     options: dict[Any, dict[str, Any]] = {}
