@@ -181,7 +181,7 @@ async def test_a_recorder_that_is_killed_loses_no_row_and_counts_none_twice(
 ) -> None:
     assert database.data_dir is not None
     spool = Path(database.data_dir) / "spool"
-    count = 3000
+    count = 12_000  # most of a second: it is killed long before the end
     journal = Journal(spool, 64 * MEBIBYTE)
     for number in range(count):
         write(journal, asked(f"n{number}"), row(f"n{number}"))
