@@ -96,7 +96,8 @@ class Backing:
         self._metrics = metrics
         self.limits: Store = _limits(redis, 1 / settings.server.workers, metrics)
         self._recorder: RecorderTask | None = None
-        self._loading: asyncio.Future[None] | None = None
+        #: Done when the prices are there; None before :meth:`start` and without a ledger.
+        self.loading: asyncio.Future[None] | None = None
         self._journal: Journal | None = None
         self.prices = prices(settings)
         self.ledger: Ledger | None = None
@@ -152,7 +153,7 @@ class Backing:
         """Begin to follow the directory of keys. Waits for no database."""
         if self.ledger is not None:
             # A quarter of a second; a request that comes before it is done waits for it.
-            self._loading = asyncio.ensure_future(asyncio.to_thread(self.prices.load))
+            self.loading = asyncio.ensure_future(asyncio.to_thread(self.prices.load))
         if isinstance(self.limits, _Connected):
             await self.limits.start()
         if self._recorder is not None:
@@ -162,8 +163,8 @@ class Backing:
 
     async def stop(self) -> None:
         """Close everything; what was journalled is the recorder's from then on."""
-        if self._loading is not None:
-            await self._loading
+        if self.loading is not None:
+            await self.loading
         if self.verifier is not None:
             await self.verifier.stop()
         if self.budgets is not None:
