@@ -28,14 +28,24 @@ class Supervised:
     other end this process and those forked from it hold: so it outlives none of them.
     """
 
-    def __init__(self, name: str, module: str, *, stop_seconds: float = STOP_SECONDS) -> None:
+    def __init__(
+        self, name: str, module: str, *, stop_seconds: float = STOP_SECONDS, first_pause: float = FIRST_PAUSE
+    ) -> None:
         self._name = name
         self._module = module
         self._stop_seconds = stop_seconds
+        self._first_pause = first_pause
+        #: What follows the module on its command line.
+        self._arguments: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # nobody starts one while it is being stopped
         self._thread = threading.Thread(target=self._watch, name=module, daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """None while none runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
         self._process = self._spawn()
@@ -56,28 +66,35 @@ class Supervised:
         self._thread.join(1.0)
 
     def _watch(self) -> None:
-        pause = FIRST_PAUSE
+        pause = self._first_pause
         while True:
             started = time.monotonic()
             if self._process is not None:
                 code = self._process.wait()
                 if self._process.stdin is not None:
                     self._process.stdin.close()
-                if not self._stopping.is_set():
+                at_once = self._was_meant(code)
+                if not at_once and not self._stopping.is_set():
                     logger.warning("%s ended (%d) and is started again", self._name, code)
+            else:
+                at_once = False
             if time.monotonic() - started > _RAN_WELL:
-                pause = FIRST_PAUSE
-            if self._stopping.wait(pause):
+                pause = self._first_pause
+            if self._stopping.wait(0.0 if at_once else pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE)
             with self._lock:
                 if not self._stopping.is_set():
                     self._process = self._spawn()
 
+    def _was_meant(self, code: int) -> bool:
+        """Whether it has ended with ``code`` to be started again at once, and nothing is wrong."""
+        return False
+
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         try:
             return subprocess.Popen(  # noqa: S603 - a module of ours
-                [sys.executable, "-m", self._module],
+                [sys.executable, "-m", self._module, *self._arguments],
                 stdin=subprocess.PIPE,
                 process_group=0,  # Ctrl-C in a terminal is its parent's to answer
             )
