@@ -213,8 +213,7 @@ def _env_file(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(text: str) -> str:
-    # No names are no rule, and so everything: not what is meant by the value of a variable that is unset.
-    if not text.replace(",", "").strip():
+    if not text.replace(",", "").strip():  # as the admin API refuses an empty list, and for its reasons
         raise argparse.ArgumentTypeError(f"names with commas between them, or {NONE} for no such rule")
     return text
 

@@ -154,6 +154,9 @@ def _names(pattern: re.Pattern[str], rule: str) -> Check:
     def check(field: str, value: Any) -> tuple[str, ...]:
         if value is None:
             return ()
+        if value == []:
+            # Everything, or nothing? A template whose variable was unset should open no gate in silence.
+            raise Invalid(field, "must name at least one: leave it out, or say null, for no such rule")
         if not isinstance(value, list) or len(value) > _MAX_LIST:
             raise Invalid(field, f"must be a list of at most {_MAX_LIST} texts")
         for place, item in enumerate(value):

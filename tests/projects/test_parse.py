@@ -241,6 +241,21 @@ def test_what_cannot_be_changed_is_refused(patch: Any) -> None:
         changed_key(key(), patch)
 
 
+@pytest.mark.parametrize("name", ["models", "allowed_tools", "blocked_tools"])
+def test_an_empty_list_is_neither_everything_nor_nothing_but_a_mistake(name: str) -> None:
+    empty = {"rules": {name: []}}
+    for made in (
+        lambda: project_from_json({"id": "a", **empty}),
+        lambda: key_from_json(empty),
+        lambda: changed_project(project(), empty),
+        lambda: changed_key(key(), empty),
+    ):
+        with pytest.raises(Invalid, match=f"^rules.{name} must name at least one: .* null") as caught:
+            made()
+        assert caught.value.field == f"rules.{name}"
+    assert getattr(changed_project(project(), {"rules": {name: None}}).rules, name) == ()
+
+
 def test_rules_in_the_table_are_those_that_there_are() -> None:
     assert rules_json(Rules()) == {}
     assert rules_from_json(json.loads("{}")) == Rules()

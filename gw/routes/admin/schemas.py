@@ -44,14 +44,16 @@ def page(items: Shape, name: str, more: Mapping[str, Shape] | None = None) -> Sh
     return fields({name: listed(items), "next": maybe(TEXT), **(more or {})})
 
 
+#: Empty it would be everything to some readers and nothing to others.
+_NAMES: Shape = maybe({**listed(TEXT), "minItems": 1})
 _RULES: Shape = fields(
     {
-        "models": listed(TEXT),
+        "models": _NAMES,
         "default_model": maybe(TEXT),
         "max_tokens": maybe({"type": "integer", "minimum": 1}),
         "system_prefix": maybe(TEXT),
-        "allowed_tools": listed(TEXT),
-        "blocked_tools": listed(TEXT),
+        "allowed_tools": _NAMES,
+        "blocked_tools": _NAMES,
         "cache": {"enum": ["default", "off", "shared", None]},
     },
     optional=(
