@@ -39,7 +39,8 @@ _COMPLETIONS = STREAM_PATHS - CHAT_PATHS
 #: Policies of which the rules are kept. One for each key that is in use.
 _KEPT = 4_096
 
-#: ``model`` and ``provider`` of a request → the one name of the model that would answer; None: there is none.
+#: ``model`` and ``provider`` of a request → the one name of the model that would answer; None: there is none,
+#: and the application below refuses the request.
 Canonical = Callable[[object, object], str | None]
 
 
@@ -112,8 +113,11 @@ class KeyPolicyMiddleware:
         if policy.default_model is not None and value.get("model") is None and provider is None:
             value = {**value, "model": policy.default_model}
         if rules.allows is not None:
-            for model, at in _models(value, provider):
+            for number, (model, at) in enumerate(_models(value, provider)):
                 name = self._canonical(model, at)
+                if name is None and number == 0:
+                    # Nobody would answer: what is allowed may go on, to be told why by who knows.
+                    name = as_written(model, at)
                 if name is None or not rules.allows(name):
                     raise Refused(_no_model(model, policy))
         try:

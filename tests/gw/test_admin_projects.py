@@ -134,6 +134,20 @@ async def test_a_revoked_key_and_one_of_an_archived_project_are_refused(gateway:
     assert await gateway.comes_to_refuse(second["key"])
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_an_allowed_model_without_an_upstream_is_no_matter_of_the_key(gateway: Gateway) -> None:
+    rules = {"rules": {"models": ["local:*"]}}
+    await gateway.made("/admin/projects", {"id": "team-a", **rules})
+    key = (await gateway.made("/admin/projects/team-a/keys", {}))["key"]
+    body = {"model": "local:qwen3", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        answer = await gateway.ask("POST", path, body, key=key)
+        assert answer.status == 500
+        assert "LOCAL_LLM_BASE_URL" in answer.json()["error"]["message"]
+        refused = await gateway.ask("POST", path, {**body, "model": "groq:qwen3"}, key=key)
+        assert refused.status == 403
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -144,6 +158,9 @@ async def test_a_revoked_key_and_one_of_an_archived_project_are_refused(gateway:
         ({"id": "a", "daily_budget_usd": "-1"}, "daily_budget_usd"),
         ({"id": "a", "daily_budget_usd": "1e3"}, "daily_budget_usd"),
         ({"id": "a", "rules": {"models": ["a b"]}}, "rules.models[0]"),
+        ({"id": "a", "rules": {"models": []}}, "rules.models"),
+        ({"id": "a", "rules": {"allowed_tools": []}}, "rules.allowed_tools"),
+        ({"id": "a", "rules": {"blocked_tools": []}}, "rules.blocked_tools"),
         ({"id": "a", "labels": {"x": 1}}, "labels.x"),
         ({"id": "a", "secret": 1}, "secret"),
         ([], None),

@@ -107,6 +107,37 @@ async def test_nothing_else_is_reached_than_what_is_allowed(path: str, body: dic
     assert answer.headers["x-should-retry"] == "false"
 
 
+def without_local(model: object, provider: object) -> str | None:
+    """A gateway whose local models have no upstream."""
+    name = gateways(model, provider)
+    return None if name is None or name.startswith("local:") else name
+
+
+@pytest.mark.parametrize("body", [{"model": "local:qwen3"}, {"model": "qwen3", "provider": "local"}])
+async def test_who_may_ask_for_a_model_that_nobody_serves_is_told_why_by_the_application(
+    body: dict[str, Any],
+) -> None:
+    answer, asked = await ask(HAIKU, body, canonical=without_local)
+    assert (answer.status, asked) == (200, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": "groq:qwen3"},
+        {"model": "qwen3", "provider": "groq"},
+        {"model": "qwen3"},
+        {"model": None},
+        # Others take these names instead of the first: what is unknown to us may be known to them.
+        {"model": "haiku", "fallbacks": ["local:qwen3"]},
+        {"model": "local:qwen3", "models": ["opus"]},
+    ],
+)
+async def test_who_may_not_is_refused_whether_anybody_serves_it_or_not(body: dict[str, Any]) -> None:
+    answer, asked = await ask(HAIKU, body, canonical=without_local)
+    assert (answer.status, asked) == (403, None)
+
+
 @pytest.mark.parametrize("path", [*PATHS, *COUNTS])
 @pytest.mark.parametrize("model", ["haiku", "claude-haiku-4-5", "anthropic/claude-haiku-5-5", "local:qwen3"])
 async def test_what_is_allowed_passes_as_it_was_written(path: str, model: str) -> None:
@@ -128,7 +159,7 @@ async def test_what_is_allowed_passes_as_it_was_written(path: str, model: str) -
         ("son*", "sonnet", False),  # a star is compared with full names
         ("groq:llama*", "groq:llama-70b", True),
         ("groq:llama*", "groq:qwen", False),
-        ("unknown-here", "unknown-here", False),
+        ("unknown-here", "unknown-here", True),  # and the application says that there is none
     ],
 )
 async def test_names_in_a_policy_are_read_as_names_in_requests_are(
