@@ -64,9 +64,17 @@ def read_settings(args: argparse.Namespace, *, simulated: bool = False) -> Setti
 
 
 def address_problem(settings: Settings) -> str | None:
-    """Why ``HOST:PORT`` cannot be listened on, or None. Said before the workers start, since
-    afterwards it would be a traceback of the server's."""
-    host, port = settings.server.host, settings.server.port
+    """Why ``HOST:PORT`` or ``HOST:ADMIN_PORT`` cannot be listened on, or None. Said before the workers
+    start, since afterwards it would be a traceback of the server's, and no /admin."""
+    server = settings.server
+    problem = _port_problem(server.host, server.port, "PORT", "set PORT to a free port")
+    if problem is None and server.admin_port is not None:
+        fix = "set ADMIN_PORT to a free port, or leave it unset"
+        problem = _port_problem(server.host, server.admin_port, "ADMIN_PORT", fix)
+    return problem
+
+
+def _port_problem(host: str, port: int, name: str, fix: str) -> str | None:
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, proto) as probe:
@@ -74,9 +82,9 @@ def address_problem(settings: Settings) -> str | None:
             probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return f"PORT={port} is in use on {host}: stop the other program or set PORT to a free port."
+            return f"{name}={port} is in use on {host}: stop the other program or {fix}."
         if error.errno == errno.EACCES:
-            return f"PORT={port} may not be opened by this user: set PORT to 1024 or above."
+            return f"{name}={port} may not be opened by this user: set {name} to 1024 or above."
         return f"HOST={host!r} cannot be listened on: {error.strerror or error}."
     return None
 

@@ -22,7 +22,8 @@ def demo(args: argparse.Namespace) -> int:
     os.environ[SIMULATED] = "1"
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder:
         # A ledger of its own, that goes with it: nobody's real one is to hold simulated answers.
-        os.environ |= {"DATA_DIR": folder, "DATABASE_URL": ""}
+        # And /admin is where the text says, whatever is exported for the real one.
+        os.environ |= {"DATA_DIR": folder, "DATABASE_URL": "", "ADMIN_PORT": ""}
         settings = read_settings(args, simulated=True)
         if settings is None:
             return 2

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from pathlib import Path
 
 import pytest
 
 from gw.cli import parser
+from tests.e2e.gateway import free_port
 
 from .running import gw
 
@@ -57,3 +59,20 @@ def test_a_password_that_is_not_escaped_stops_the_start_and_is_not_shown(tmp_pat
     assert "DATABASE_URL cannot be read" in done.stderr
     assert "%23" in done.stderr
     assert "canary" not in done.stdout + done.stderr
+
+
+def test_an_admin_port_that_is_taken_stops_the_start_and_says_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = gw("serve", data=tmp_path / "data", PORT=str(free_port()), ADMIN_PORT=port)
+    assert done.returncode == 1
+    assert f"ADMIN_PORT={port} is in use on 127.0.0.1" in done.stderr
+    assert "set ADMIN_PORT to a free port, or leave it unset" in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--port", "9090")])
+def test_admin_and_clients_do_not_share_a_port(tmp_path: Path, options: tuple[str, ...]) -> None:
+    ports = {"ADMIN_PORT": "9090", **({} if options else {"PORT": "9090"})}
+    done = gw("serve", "--check", *options, data=tmp_path / "data", **ports)
+    assert done.returncode == 2
+    assert "ADMIN_PORT equals PORT: give /admin a port of its own, or leave it unset." in done.stderr
