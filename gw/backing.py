@@ -52,10 +52,10 @@ def problems(settings: Settings) -> list[str]:
                 Address.parse(url)
             except ValueError as error:
                 found.append(str(error))
-        try:
-            prices(settings)
-        except PricesError as error:
-            found += error.problems
+    try:
+        prices(settings)  # of what is metered, too, where no ledger is kept
+    except PricesError as error:
+        found += error.problems
     if settings.projects.enabled and not found:
         from .projects.keys import PepperError, load_pepper
 

@@ -6,7 +6,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
+from ..backing import prices
 from ..observability import otel
+from ..prices import PricesError
 from ..settings import Settings
 from ..variables import BY_NAME, of, unbuilt
 from .context import Context
@@ -59,6 +61,11 @@ def check(section: Section, context: Context) -> None:
     if (missing := otel.problem(settings)) is not None:
         text, _, fix = missing.partition(": ")
         section.fail(f"{text}.", fix)
+    try:
+        prices(settings)
+    except PricesError as error:
+        for problem in error.problems:
+            section.fail(problem, "correct it there; docs/prices.md shows what an entry looks like")
     _loops(section, settings)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .overrides import Override, read
-from .published import Published
+from .published import SELLERS, Published
 from .rates import FREE, Rates
 
 logger = logging.getLogger("gateway")
@@ -49,15 +49,17 @@ class PriceBook:
     """Prices by provider, model and time; a look-up that was made before costs one look into a dict.
 
     ``overrides`` is the operator's own file (docs/prices.md), which holds for the models that it names.
-    ``upstreams``: names of OpenAI-compatible providers -> their base URLs, by which they are known.
+    ``upstreams``: names of OpenAI-compatible providers -> their base URLs, by which they are known. There are
+    no other providers but these, Claude's and those of :data:`FREE_PROVIDERS`.
     Raises :class:`~gw.prices.overrides.PricesError` for a file that cannot be used.
     """
 
     def __init__(
         self, overrides: Path | None = None, upstreams: Mapping[str, str | None] | None = None
     ) -> None:
-        self._overrides: list[Override] = [] if overrides is None else read(overrides)
         self._published = Published({} if upstreams is None else upstreams)
+        names = {*SELLERS, *FREE_PROVIDERS, *(upstreams or ())}
+        self._overrides: list[Override] = [] if overrides is None else read(overrides, names)
         self._known: dict[tuple[str, str, str, str, int], Rates | None] = {}
 
     def load(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, Provider
 
 #: Our providers -> theirs, where the names differ from ours or the upstream is not known by its URL.
-_IDS = {"anthropic": "anthropic", "bedrock": "aws", "vertex": "google"}
+SELLERS = {"anthropic": "anthropic", "bedrock": "aws", "vertex": "google"}
 #: Their names of prices per million tokens -> ours.
 _CLASSES = {
     "input_mtok": "input",
@@ -55,7 +55,7 @@ class Published:
     def rates(self, provider: str, model: str, at: datetime, variant: Mapping[str, str]) -> Rates | None:
         """The prices of ``model`` at ``at`` (aware); None: nobody knows. ``variant``: what is special
         about the request, by the package's own names (``{"speed": "fast"}``)."""
-        if provider not in self._upstreams and provider not in _IDS:
+        if provider not in self._upstreams and provider not in SELLERS:
             return None
         if provider not in self._providers:
             self._providers[provider] = self._find(provider)
@@ -82,7 +82,7 @@ class Published:
                     return provider
             if _is_private(url):
                 return None  # whatever it is called: the machine is the operator's
-        known = _IDS.get(name, name.replace("_", "-"))
+        known = SELLERS.get(name, name.replace("_", "-"))
         return next((provider for provider in self._all if provider.id == known), None)
 
 

@@ -16,7 +16,7 @@ def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:
     (example,) = re.findall(r"```json\n(.*?)```", DOC.read_text(), re.DOTALL)
     path = tmp_path / "prices.json"
     path.write_text(example)
-    book = PriceBook(path)
+    book = PriceBook(path, {"lm_studio": "http://localhost:1234/v1"})
     at = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     rates = book.rates("anthropic", "claude-opus-5-5", at)
     assert rates is not None

@@ -165,7 +165,7 @@ def test_what_is_no_list_of_prices_is_refused(tmp_path: Path, raw: bytes) -> Non
     path = tmp_path / "prices.json"
     path.write_bytes(raw)
     with pytest.raises(PricesError, match="PRICES_FILE"):
-        read(path)
+        read(path, {"anthropic"})
 
 
 def test_a_file_that_is_not_there_is_named_with_the_fix(tmp_path: Path) -> None:
@@ -192,4 +192,4 @@ def test_nothing_but_a_named_mistake_comes_of_any_file(
     path = tmp_path_factory.mktemp("any") / "prices.json"
     path.write_text(json.dumps({"prices": entries}))
     with contextlib.suppress(PricesError):
-        read(path)
+        read(path, {"anthropic"})
