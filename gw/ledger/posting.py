@@ -16,26 +16,38 @@ from sqlalchemy import ColumnElement, Table, delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..store.bulk import insert_plain
+from ..store.engine import is_away
 from ..store.schema import budget_periods, requests, reservations, savings
-from .row import Row, columns
+from .row import COLUMNS, Row
 
 _Slot = tuple[str, str, str]
 
 
 async def post(connection: AsyncConnection, rows: Sequence[Row]) -> int:
     """Write those of ``rows`` that are new, what they saved and spent, and give their reservations back.
-    Returns how many were new; raises what SQLAlchemy does, and ``ValueError`` for a time that is none."""
-    by_id = {row.id: row for row in reversed(rows)}  # the first of a name is the one that counts
-    new = await _insert(connection, list(by_id.values()))
-    rows = [row for row in by_id.values() if row.id in new]
+    Returns how many were new; raises what SQLAlchemy and the drivers do, and ``ValueError`` for a time that
+    is none."""
+    rows = list(
+        {row.id: row for row in reversed(rows)}.values()
+    )  # the first of a name is the one that counts
+    try:
+        await insert_plain(connection, requests, columns_of(rows))
+    except Exception as error:
+        # One of them is there already, say, or has a text that no database takes as it is.
+        if is_away(error):
+            raise
+        new = await _insert(connection, rows)
+        rows = [row for row in rows if row.id in new]
     if not rows:
         return 0
-    saved = [values for row in rows for values in _savings(row)]
+    saved = [values for row in rows if row.savings for values in _savings(row)]
     if saved:
         await connection.execute(_new(connection, savings), saved)
-    reserved, freed = await _release(
-        connection, reservations.c.id.in_([row.reservation for row in rows if row.reservation])
-    )
+    reserved: dict[str, int] = {}
+    freed: dict[_Slot, int] = {}
+    if names := [row.reservation for row in rows if row.reservation]:
+        reserved, freed = await _release(connection, reservations.c.id.in_(names))
     await _add(connection, _spent(rows, reserved), freed)
     return len(rows)
 
@@ -50,14 +62,18 @@ async def release_older(connection: AsyncConnection, before: datetime, but: set[
     return len(nano)
 
 
+def columns_of(rows: list[Row]) -> dict[str, Sequence[Any]]:
+    """The values of ``requests`` by the name of their column."""
+    columns = dict[str, Sequence[Any]](zip(COLUMNS, zip(*rows, strict=True), strict=False))
+    return {**columns, "at": [datetime.fromtimestamp(row.at, UTC) for row in rows]}
+
+
 async def _insert(connection: AsyncConnection, rows: list[Row]) -> set[str]:
     """The ids of the rows that were not there before."""
     insert = _new(connection, requests).on_conflict_do_nothing().returning(requests.c.id)
-    return set((await connection.execute(insert, [_values(row) for row in rows])).scalars())
-
-
-def _values(row: Row) -> dict[str, Any]:
-    return {**columns(row), "at": datetime.fromtimestamp(row.at, UTC)}
+    columns = columns_of(rows)
+    values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return set((await connection.execute(insert, values)).scalars())
 
 
 def _savings(row: Row) -> Iterable[dict[str, Any]]:
@@ -98,12 +114,16 @@ async def _release(
 
 def _spent(rows: Iterable[Row], reserved: dict[str, int]) -> dict[_Slot, int]:
     """What the rows cost by account and period. Unknown costs count as much as was put aside for them."""
-    spent: dict[_Slot, int] = {}
+    costs: dict[tuple[str, str, float], int] = {}
     for row in rows:
         cost = reserved.get(row.reservation, 0) if row.cost_nano is None else row.cost_nano
-        day = _day(row.at // 86400)
-        for account in (f"project:{row.project}", f"key:{row.key_id}"):
-            for slot in ((account, "day", day), (account, "month", day[:7])):
+        account = (row.project, row.key_id, row.at // 86400)
+        costs[account] = costs.get(account, 0) + cost
+    spent: dict[_Slot, int] = {}
+    for (project, key, number), cost in costs.items():
+        day = _day(number)
+        for account_name in (f"project:{project}", f"key:{key}"):
+            for slot in ((account_name, "day", day), (account_name, "month", day[:7])):
                 spent[slot] = spent.get(slot, 0) + cost
     return spent
 

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("gateway")
 
 #: Rows that one transaction writes.
-BATCH = 500
+BATCH = 1000
 #: Seconds between two looks at the journals: so long may a row take to be seen.
 INTERVAL = 0.15
 #: Seconds that a transaction may take, and the longest pause after one that failed.
@@ -251,7 +250,7 @@ class Recorder:
         asked = Asked(
             uuid4().hex, time.time(), "check", "check", "", "chat", "", "", "", False, 0, 0, "check"
         )
-        row = replace(killed(asked), savings=[("check", 1, 1)])
+        row = killed(asked)._replace(savings=[("check", 1, 1)])
         async with asyncio.timeout(self._timeout), self._engine.connect() as connection:
             await post(connection, [row])
             await connection.rollback()

@@ -6,8 +6,9 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .row import Asked, Row, decode, killed
 from .spool import ALIVE, begun, is_alive, segments, unframed
@@ -30,8 +31,7 @@ class Segment:
     unsettled: int = 0
 
 
-@dataclass(slots=True, frozen=True, eq=False)
-class Pending:
+class Pending(NamedTuple):
     """A row on its way to the database, and where it comes from."""
 
     row: Row
@@ -40,11 +40,11 @@ class Pending:
     segments: tuple[Segment, ...]
 
 
-@dataclass(slots=True, eq=False)
-class _Open:
+class _Open(NamedTuple):
     asked: Asked
     segment: Segment
-    since: float = field(default_factory=time.monotonic)
+    #: As ``time.monotonic`` counts.
+    since: float
 
 
 class Tail:
@@ -130,36 +130,40 @@ class Tail:
                 if (end := chunk.rfind(b"\n") + 1) == 0:
                     if not segment.sealed:
                         return True
-                    self._take(segment, chunk, found)  # the zeros at the end, or a line that was torn
+                    # The zeros at the end, or a line that was torn.
+                    self._take(segment, chunk, None, found)
                     segment.offset += len(chunk)
                 start = 0
                 while start < end and len(found) < limit:
                     stop = chunk.index(b"\n", start) + 1
                     line = chunk[start:stop]
-                    if not segment.sealed and unframed(line) is None and not chunk[stop:].strip(b"\0"):
+                    record = unframed(line)
+                    if record is None and not segment.sealed and not chunk[stop:].strip(b"\0"):
                         return True  # it may be in the middle of being written
-                    self._take(segment, line, found)
+                    self._take(segment, line, record, found)
                     segment.offset += stop - start
                     start = stop
         return False
 
-    def _take(self, segment: Segment, line: bytes, found: list[Pending]) -> None:
-        written = line.strip(b"\0")
-        if not written:
-            return
+    def _take(self, segment: Segment, line: bytes, record: bytes | None, found: list[Pending]) -> None:
+        if record is None:
+            written = line.strip(b"\0")
+            if not written:
+                return
+            record = unframed(written) or b""
         try:
-            record = decode(unframed(written) or b"")
+            taken = decode(record)
         except ValueError:
-            self._reject(written)
+            self._reject(line.strip(b"\0"))
             return
-        if isinstance(record, Row):
-            opened = self._open.pop(record.id, None)
+        if isinstance(taken, Row):
+            opened = self._open.pop(taken.id, None)
             segment.unsettled += 1
             origins = (segment,) if opened is None else (segment, opened.segment)
-            found.append(Pending(record, len(line), origins))
-        elif record.id not in self._open:
+            found.append(Pending(taken, len(line), origins))
+        elif taken.id not in self._open:
             segment.unsettled += 1
-            self._open[record.id] = _Open(record, segment)
+            self._open[taken.id] = _Open(taken, segment, time.monotonic())
 
     def _give_up(self, found: list[Pending], limit: int, after: float) -> None:
         """Rows for requests that were asked ``after`` seconds ago and more, and will have no other."""

@@ -54,10 +54,9 @@ ROW = Row(
 )
 ROWS = (
     ROW,
-    replace(ROW, id="row-2", at=DAY + 86_400, savings=[("limits", 10, 7)], counterfactual_nano=6_000_000_008),
-    replace(ROW, id="row-3", project="=cmd|'/C calc'!A0", key_id="key-b", savings=[]),
-    replace(
-        ROW,
+    ROW._replace(id="row-2", at=DAY + 86_400, savings=[("limits", 10, 7)], counterfactual_nano=6_000_000_008),
+    ROW._replace(id="row-3", project="=cmd|'/C calc'!A0", key_id="key-b", savings=[]),
+    ROW._replace(
         id="row-4",
         model="mystery",
         provider="sim",
@@ -65,8 +64,7 @@ ROWS = (
         counterfactual_nano=None,
         savings=[("limits", 5, None)],
     ),
-    replace(
-        ROW,
+    ROW._replace(
         id="row-5",
         at=DAY + 60,
         status=503,
@@ -76,7 +74,7 @@ ROWS = (
         counterfactual_nano=0,
         savings=[],
     ),
-    replace(ROW, id="row-6", at=DAY + 120, aborted="client", estimated="output", savings=[]),
+    ROW._replace(id="row-6", at=DAY + 120, aborted="client", estimated="output", savings=[]),
 )
 
 
@@ -148,7 +146,7 @@ async def test_this_month_is_what_is_shown_unless_asked_otherwise(
     gateway: Gateway, engine: AsyncEngine
 ) -> None:
     async with engine.begin() as connection:
-        await post(connection, [replace(ROW, id="now", at=NOW.timestamp())])
+        await post(connection, [ROW._replace(id="now", at=NOW.timestamp())])
     answer = (await gateway.get("/admin/usage?group_by=month")).json()
     assert answer["from"] in {f"{NOW:%Y-%m}-01T00:00:00Z", f"{datetime.now(UTC):%Y-%m}-01T00:00:00Z"}
     assert {row["month"] for row in answer["rows"]} <= {f"{NOW:%Y-%m}"}
@@ -221,7 +219,7 @@ async def test_costs_show_what_is_left_of_each_budget(gateway: Gateway, engine: 
     budget = {"daily_budget_usd": "10", "monthly_budget_usd": "2.5"}
     await gateway.made("/admin/projects", {"id": "team-a", **budget})
     async with engine.begin() as connection:
-        await post(connection, [replace(ROW, id="now", at=NOW.timestamp(), cost_nano=3_000_000_000)])
+        await post(connection, [ROW._replace(id="now", at=NOW.timestamp(), cost_nano=3_000_000_000)])
     (row,) = [r for r in await rows(gateway, "/admin/costs") if r["project"] == "team-a"]
     assert row["cost_usd"] == "3.00"
     day, month = row["budgets"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +27,20 @@ MEBIBYTE = 2**20
 
 
 def asked(name: str, **more: Any) -> Asked:
-    return replace(
-        Asked(name, LATE, f"req-{name}", "p", "k", "chat", "sonnet", "m", "anthropic", True, 10, 100), **more
-    )
+    plain = Asked(name, LATE, f"req-{name}", "p", "k", "chat", "sonnet", "m", "anthropic", True, 10, 100)
+    return plain._replace(**more)
 
 
 def row(name: str, **more: Any) -> Row:
-    finished = {"status": 200, "aborted": "", "estimated": "", "output_tokens": 5, "cost_nano": 1000}
-    return replace(killed(asked(name)), **{**finished, **more})
+    finished = {
+        "status": 200,
+        "aborted": "",
+        "estimated": "",
+        "output_tokens": 5,
+        "cost_nano": 1000,
+        "savings": [],
+    }
+    return killed(asked(name))._replace(**{**finished, **more})
 
 
 def write(journal: Journal, *records: Asked | Row) -> None:

@@ -102,7 +102,7 @@ def only(journal: MemoryJournal) -> tuple[Asked, Row]:
     (asked,), (row,) = journal.asked, journal.rows
     assert journal.records == [asked, row]
     assert asked.at >= row.at
-    shared = set(Asked.__slots__) & set(Row.__slots__) - {"at", "input_tokens", "cost_nano"}
+    shared = set(Asked._fields) & set(Row._fields) - {"at", "input_tokens", "cost_nano"}
     assert {name: getattr(asked, name) for name in shared} == {name: getattr(row, name) for name in shared}
     assert (asked.project, len(asked.key_id), asked.requested_model) == ("default", 12, "sonnet")
     assert asked.cost_nano == asked.input_tokens * PRICES[0]
