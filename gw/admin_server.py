@@ -30,6 +30,7 @@ from middleware.telemetry import TelemetryMiddleware
 from .drain import Drain, hold_back_interrupts
 from .errors import hide_secrets
 from .observability.ledger import LedgerCollector, LedgerHealth
+from .observability.memory import Memory
 from .routes import mount_health, not_found
 from .routes.admin import Admin, AdminStore
 from .routes.admin import mount as mount_admin
@@ -62,9 +63,10 @@ def create_admin_app(settings: Settings, *, own_process: bool = False) -> ASGIAp
     routes = Application(router=Router())
     if metrics is not None and settings.ledger.enabled:
         metrics.add(LedgerCollector(settings.ledger))
+    memory = Memory(metrics if settings.ledger.enabled else None)
     providers = [provider.name for _, provider in upstreams.all]
-    mount_health(routes, drain, providers, LedgerHealth(settings.ledger))
-    mount_admin(routes.router, Admin(settings, store, metrics))
+    mount_health(routes, drain, providers, LedgerHealth(settings.ledger, memory))
+    mount_admin(routes.router, Admin(settings, store, metrics, memory))
     routes.router.fallback = not_found
 
     async def start(_: Application) -> None:

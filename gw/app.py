@@ -212,9 +212,9 @@ def create_app(settings: Settings, *, own_process: bool = False) -> ASGIApp:
         catalog=catalog,
         drain=drain,
         providers=[provider.name for _, provider in upstreams.all],
-        ledger=LedgerHealth(settings.ledger),
+        ledger=LedgerHealth(settings.ledger, backing.memory),
         # With a port of its own it is served by a process of its own, and nowhere else.
-        admin=Admin(settings, admin, metrics) if settings.server.admin_port is None else None,
+        admin=None if settings.server.admin_port else Admin(settings, admin, metrics, backing.memory),
     )
 
     async def start(_: Application) -> None:

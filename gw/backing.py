@@ -21,6 +21,7 @@ from .ledger.journal import Journal
 from .ledger.spool import spool_dir
 from .ledger.task import RecorderTask
 from .observability.ledger import LedgerCollector
+from .observability.memory import Memory, Waiting
 from .prices import PriceBook, PricesError
 from .settings import Settings
 from .store.place import DataDirError, data_dir
@@ -99,6 +100,9 @@ class Backing:
         #: Done when the prices are there; None before :meth:`start` and without a ledger.
         self.loading: asyncio.Future[None] | None = None
         self._journal: Journal | None = None
+        #: What waits in the memory of all workers.
+        self.memory = Memory(metrics if settings.ledger.enabled else None)
+        self._following: asyncio.Task[None] | None = None
         self.prices = prices(settings)
         self.ledger: Ledger | None = None
         self.verifier: Verifier | None = None
@@ -151,6 +155,8 @@ class Backing:
 
     async def start(self) -> None:
         """Begin to follow the directory of keys. Waits for no database."""
+        if (journal := self._journal) is not None:
+            self._following = asyncio.create_task(self.memory.follow(lambda: journal.in_memory))
         if self.ledger is not None:
             # A quarter of a second; a request that comes before it is done waits for it.
             self.loading = asyncio.ensure_future(asyncio.to_thread(self.prices.load))
@@ -171,8 +177,11 @@ class Backing:
             await self.budgets.close()
         if self._budgets_engine is not None:
             await self._budgets_engine.dispose()
+        if self._following is not None:
+            self._following.cancel()
         if self._journal is not None:
             self._journal.close()
+            self.memory.tell(Waiting())  # as many as the disk has not taken are counted as lost
         if self._recorder is not None:
             await self._recorder.stop()
         if isinstance(self.limits, _Connected):

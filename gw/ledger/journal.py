@@ -83,6 +83,11 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
+    @property
+    def in_memory(self) -> tuple[int, int]:
+        """How many records wait in memory, and their bytes; none, while the disk takes them."""
+        return len(self._waiting), self._waiting_bytes
+
     def write(self, record: bytes) -> bool:
         """Keep ``record`` (JSON without a newline). False: there was no place left for it."""
         line = b"%08x %b\n" % (crc32(record), record)  # `framed`, without the call

@@ -13,6 +13,7 @@ from ..ledger.spool import spool_dir
 from ..ledger.status import Status, read_status
 from ..settings import Ledger
 from ..store.place import DataDirError
+from .memory import Memory, Waiting
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -25,19 +26,22 @@ FRESH_SECONDS = 1.0
 State = Literal["off", "ok", "behind", "stopped"]
 
 
-def state_of(status: Status | None, now: float) -> State:
-    """``ok``; ``behind``: the database does not take rows; ``stopped``: nobody records. Rows wait on the
-    disk in both. ``now`` is Unix seconds."""
+def state_of(status: Status | None, now: float, memory: Waiting = Waiting()) -> State:  # noqa: B008 - a tuple
+    """``ok``; ``behind``: the database does not take rows, or the disk does not, and they wait in ``memory``;
+    ``stopped``: nobody records. ``now`` is Unix seconds."""
     if status is None or now - status.at > SILENT_SECONDS:
         return "stopped"
-    return "ok" if status.error is None else "behind"
+    return "ok" if status.error is None and not memory.records else "behind"
 
 
 class LedgerHealth:
     """The ledger's state when called. A recorder that has just been started is given time to begin."""
 
-    def __init__(self, ledger: Ledger, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, ledger: Ledger, memory: Memory | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._ledger = ledger
+        self._memory = memory or Memory()
         self._clock = clock
         self._began = clock()
         self._state: State = "off"
@@ -52,8 +56,11 @@ class LedgerHealth:
         return self._state
 
     def _read(self, now: float) -> State:
-        state = state_of(_status(self._ledger), now)
-        return "ok" if state == "stopped" and now - self._began < SILENT_SECONDS else state
+        memory = self._memory()
+        state = state_of(_status(self._ledger), now, memory)
+        if state == "stopped" and now - self._began < SILENT_SECONDS:
+            return "behind" if memory.records else "ok"
+        return state
 
 
 class LedgerCollector:

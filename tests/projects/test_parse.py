@@ -243,7 +243,7 @@ def test_what_cannot_be_changed_is_refused(patch: Any) -> None:
 
 @pytest.mark.parametrize("name", ["models", "allowed_tools", "blocked_tools"])
 def test_an_empty_list_is_neither_everything_nor_nothing_but_a_mistake(name: str) -> None:
-    empty = {"rules": {name: []}}
+    empty: dict[str, Any] = {"rules": {name: []}}
     for made in (
         lambda: project_from_json({"id": "a", **empty}),
         lambda: key_from_json(empty),

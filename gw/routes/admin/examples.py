@@ -144,6 +144,8 @@ LEDGER: dict[str, Any] = {
     "last_commit_at": "2026-11-24T09:41:02.980000Z",
     "rows": 1204,
     "backlog_bytes": 0,
+    "memory_records": 0,
+    "memory_bytes": 0,
     "lost": 0,
     "rejected": 0,
     "error": None,

@@ -16,6 +16,7 @@ from middleware._metrics import Metrics
 from middleware._reject import Rejection
 from middleware._state import BODY, PRINCIPAL, REQUEST_ID, Principal
 
+from ...observability.memory import Memory
 from ...projects.keys import PepperError
 from ...projects.parse import read_json
 from ...projects.types import Conflict, Invalid, NotFound, Unavailable
@@ -35,11 +36,13 @@ RETRY_AFTER = (b"retry-after", b"2")
 
 @dataclass(slots=True, frozen=True)
 class Admin:
-    """What the handlers stand on. ``metrics`` is None when they are switched off."""
+    """What the handlers stand on. ``metrics`` is None when they are switched off; ``memory`` says what waits
+    in the workers'."""
 
     settings: Settings
     store: AdminStore
     metrics: Metrics | None
+    memory: Memory
 
 
 class Refused(Exception):

@@ -144,6 +144,8 @@ LEDGER: Columns = {
     "last_commit_at": maybe(TIME),
     "rows": COUNT,
     "backlog_bytes": COUNT,
+    "memory_records": COUNT,
+    "memory_bytes": COUNT,
     "lost": COUNT,
     "rejected": COUNT,
     "error": maybe(TEXT),
@@ -246,13 +248,17 @@ def audit_row(row: AuditEntry) -> dict[str, Any]:
     return {**asdict(row), "at": iso(row.at), "before": before, "after": after}
 
 
-def ledger_row(state: str, status: Status) -> dict[str, Any]:
+def ledger_row(state: str, status: Status, memory: tuple[int, int] = (0, 0)) -> dict[str, Any]:
+    """``memory``: the records that wait in the workers' memory, and their bytes."""
+    records, size = memory
     return {
         "state": state,
         "written_at": _moment(status.at or None),
         "last_commit_at": _moment(status.last_commit_at),
         "rows": status.rows_total,
         "backlog_bytes": status.backlog_bytes,
+        "memory_records": records,
+        "memory_bytes": size,
         "lost": status.lost,
         "rejected": status.rejected,
         "error": status.error,

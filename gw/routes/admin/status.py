@@ -9,12 +9,10 @@ from blacksheep import Content, Response
 
 from ...ledger.spool import spool_dir
 from ...ledger.status import Status, read_status
+from ...observability.ledger import state_of
 from .mounting import Admin, Refused, answer
 from .rows import ledger_row
 from .table import Call
-
-#: A recorder that says nothing for so long is not there.
-SILENT_SECONDS = 30.0
 
 
 async def metrics(admin: Admin, call: Call) -> Response:
@@ -31,13 +29,11 @@ async def ledger(admin: Admin, call: Call) -> Response:
     books = admin.settings.ledger
     if not books.enabled:
         return answer(ledger_row("off", Status()))
-    status = await asyncio.to_thread(lambda: read_status(spool_dir(books)))
-    if status is None:
-        return answer(ledger_row("never started", Status()))
-    state = (
-        "stopped" if time.time() - status.at > SILENT_SECONDS else "behind" if status.error else "recording"
-    )
-    return answer(ledger_row(state, status))
+    status, memory = await asyncio.to_thread(lambda: (read_status(spool_dir(books)), admin.memory()))
+    state = "never started"
+    if status is not None:
+        state = state_of(status, time.time(), memory)
+    return answer(ledger_row("recording" if state == "ok" else state, status or Status(), memory))
 
 
 async def describe(admin: Admin, call: Call) -> Response:
