@@ -127,6 +127,7 @@ def _record_usage(completion: Completion, usage: Usage) -> None:
     completion.web_searches = usage.web_searches
     completion.estimated = usage.estimated
     completion.variant = usage.variant
+    completion.geo = usage.geo
 
 
 def _bounded(usage: Usage) -> Usage:

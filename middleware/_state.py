@@ -131,6 +131,8 @@ class Completion:
     asked_at: float = field(default_factory=time)
     #: By which of its prices the upstream says it charges, as ``service_tier=flex``; None: it has not said.
     variant: str | None = None
+    #: Where the upstream says that it has computed, as ``us``; None: it has not said.
+    geo: str | None = None
     #: Nano-dollars (1e-9 USD); None while nobody knows the price. ``saved_nano``: per layer.
     cost_nano: int | None = None
     #: It was looked for a price, and there is none.

@@ -29,6 +29,8 @@ class Usage:
     web_searches: int = 0
     #: By which of its prices the provider says it charges, as ``service_tier=flex``; None: it has not said.
     variant: str | None = None
+    #: Where the provider says that it has computed, as ``us``, which may cost more; None: it has not said.
+    geo: str | None = None
     #: What was used beside the counts above, which leave it out: Claude's own compaction of a conversation.
     beside: Usage | None = None
     #: Names of the counts that nobody has reported: ``input``, ``output`` or both; empty as a rule.

@@ -147,9 +147,10 @@ class Ledger:
         if completion is None or entry is None or completion.cost_nano is not None:
             return
         _, at, asked, variant, rates = entry
-        told = completion.variant
-        if told is not None and (told := variant_told(told)) != variant:
-            variant, rates = told, self.prices.rates(completion.provider, asked, at, variant=told)
+        told, geo = completion.variant, completion.geo
+        charged = variant if told is geo is None else variant_told(variant, told, geo)
+        if charged != variant:
+            variant, rates = charged, self.prices.rates(completion.provider, asked, at, variant=charged)
         if completion.model != asked:
             rates = self.prices.rates(completion.provider, completion.model, at, asked=asked, variant=variant)
         prompt = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +24,42 @@ _MAX_KNOWN = 2048
 _NOT_YET: Any = object()
 #: Fields of a request that make a provider charge other prices, with the values that do.
 _VARIANTS = {"speed": frozenset({"fast"}), "service_tier": frozenset({"fast", "flex", "priority"})}
+#: Where Claude is asked to compute -> how many times its price every token then costs: input, output, what is
+#: written to the cache and read from it (https://platform.claude.com/docs/en/about-claude/pricing, "Data
+#: residency pricing"). Claude 4.6 and later; models before that refuse the parameter.
+_GEOS = {"us": Decimal("1.1")}
+#: Who has such places. (On Bedrock and Vertex AI a model's name or the region says it.)
+_HAS_GEOS = "anthropic"
 
 
 def variant_of(request: Mapping[str, Any], dialect: str) -> str:
-    """The ``variant`` of :meth:`PriceBook.rates` that ``request`` (parsed, of ``dialect``) asks for; "" as a
-    rule."""
+    """The ``variant`` of :meth:`PriceBook.rates` that ``request`` (parsed, of ``dialect``) asks for: "" as a
+    rule, otherwise as ``speed=fast``, ``@us``, or both in this order."""
     get = request.get
-    if get("speed") is None and get("service_tier") is None:
+    if get("speed") is None and get("service_tier") is None and get("inference_geo") is None:
         return ""
+    # `speed` and `inference_geo` are Claude's own words: from other dialects they are not translated.
+    claude = dialect == "messages"
+    way = ""
     for name, values in _VARIANTS.items():
         value = get(name)
-        # `speed` is Claude's own word: from other dialects it is not translated.
-        if isinstance(value, str) and value in values and (name != "speed" or dialect == "messages"):
-            return f"{name}={value}"
-    return ""
+        if isinstance(value, str) and value in values and (claude or name != "speed"):
+            way = f"{name}={value}"
+            break
+    geo = get("inference_geo")
+    return f"{way}@{geo}" if claude and isinstance(geo, str) and geo in _GEOS else way
 
 
-def variant_told(variant: str) -> str:
-    """The same of what a provider says it charges for: :attr:`providers.types.Usage.variant`."""
-    name, _, value = variant.partition("=")
-    return variant if value in _VARIANTS.get(name, ()) else ""
+def variant_told(variant: str, told: str | None, geo: str | None) -> str:
+    """``variant``, as it was asked for, with what the provider says it charges for in its place:
+    :attr:`providers.types.Usage.variant` and ``geo``; None: it has said nothing of that."""
+    way, _, place = variant.partition("@")
+    if told is not None:
+        name, _, value = told.partition("=")
+        way = told if value in _VARIANTS.get(name, ()) else ""
+    if geo is not None:
+        place = geo
+    return f"{way}@{place}" if place in _GEOS else way
 
 
 class PriceBook:
@@ -85,9 +102,12 @@ class PriceBook:
         provider, model, asked, variant, slot = key
         names = [name for name in ((asked, model) if model in asked else (model, asked)) if name]
         at = datetime.fromtimestamp(slot * _SLOT, UTC)
+        way, _, geo = variant.partition("@")
         rates = self._own(provider, names, at)
         if rates is None:
-            rates = FREE if provider in FREE_PROVIDERS else self._public(provider, names, at, variant)
+            rates = FREE if provider in FREE_PROVIDERS else self._public(provider, names, at, way)
+        if geo and rates is not None and provider == _HAS_GEOS:
+            rates = rates.times(_GEOS[geo])
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[key] = rates

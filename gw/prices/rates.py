@@ -69,6 +69,19 @@ class Rates:
         #: The highest first.
         self._tiers = [(level.above, prices) for level, prices in zip(levels, scaled, strict=True)][:0:-1]
 
+    def times(self, factor: Decimal) -> Rates:
+        """The same with ``factor`` (above 0) times the price of every token; what is paid for requests and
+        searches stays as it is."""
+        up, down = factor.as_integer_ratio()
+        dearer = Rates.__new__(Rates)
+        dearer._divisor = self._divisor * down
+        dearer._half = dearer._divisor // 2
+        dearer._fixed = self._fixed * down
+        dearer._search = self._search * down
+        dearer._base = tuple(price * up for price in self._base)
+        dearer._tiers = [(above, tuple(price * up for price in prices)) for above, prices in self._tiers]
+        return dearer
+
     def cost(
         self,
         input_tokens: int,

@@ -38,7 +38,8 @@ _WORDS = frozenset(
 
 
 class Bill(NamedTuple):
-    """Tokens of an answer that is given whole; classes are disjoint, ``reasoning`` is part of ``output``."""
+    """Tokens of an answer that is given whole; classes are disjoint, ``reasoning`` is part of ``output``.
+    ``geo``: where Claude has computed it, which decides the price of each of them."""
 
     model: str
     input: int
@@ -47,6 +48,7 @@ class Bill(NamedTuple):
     cache_write_5m: int = 0
     cache_write_1h: int = 0
     reasoning: int = 0
+    geo: str = ""
 
 
 class Line(NamedTuple):

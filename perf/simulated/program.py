@@ -137,6 +137,7 @@ def bill_of(plan: Plan) -> Bill:
         written - for_an_hour,
         for_an_hour,
         (usage.get("output_tokens_details") or {}).get("thinking_tokens", 0),
+        usage.get("inference_geo") or "",
     )
 
 

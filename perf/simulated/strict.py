@@ -188,6 +188,7 @@ def _check_scalars(request: dict[str, Any]) -> None:
             raise invalid("metadata.user_id: String should have at most 512 characters")
     _one_of(request, "service_tier", ("auto", "standard_only"))
     _one_of(request, "speed", ("standard", "fast", None))
+    _one_of(request, "inference_geo", ("global", "us", None))
 
 
 def _check_thinking(request: dict[str, Any], model: SimulatedModel, betas: str) -> None:

@@ -94,7 +94,7 @@ def _one(
         found.differs(tag, f"an upstream request that the upstream does not know: {row.upstream_request_id}")
     if not row.aborted and row.attempts != len(lines):
         found.differs(tag, f"{row.attempts} attempts, and the upstream was asked {len(lines)} times")
-    _cost(found, row)
+    _cost(found, row, next((line.geo for line in lines if line.geo), ask.geo))
     covered = frozenset().union(*(_COVERED[name] for name in row.estimated))
     wrong = [
         f"{name} {mine} instead of {theirs}"
@@ -111,9 +111,9 @@ def _one(
         found.billed = found.billed.plus(used)
 
 
-def _cost(found: Findings, row: Row) -> None:
+def _cost(found: Findings, row: Row, geo: str) -> None:
     try:
-        expected = cost_nano(row.provider, row.model, row.tokens)
+        expected = cost_nano(row.provider, row.model, row.tokens, geo)
     except KeyError:
         found.differs(row.request_id, f"no price is known for {row.model} here")
         return

@@ -1,7 +1,8 @@
 """Prices, written down a second time: what the gateway has computed is computed again from these alone.
 
 Dollars per million tokens: input, output, cache read, cache write for 5 minutes and for an hour. Claude:
-https://platform.claude.com/docs/en/about-claude/pricing (Amazon's own regions cost a tenth more). The server
+https://platform.claude.com/docs/en/about-claude/pricing (Amazon's own regions cost a tenth more, and so does
+Claude itself with "inference_geo": "us"). The server
 of OpenAI's API has the prices that the soak's ``PRICES_FILE`` gives it, and one model of which nobody knows
 any. No request is long enough for another tier.
 """
@@ -9,6 +10,7 @@ any. No request is long enough for another tier.
 from __future__ import annotations
 
 from fractions import Fraction
+from math import floor
 from typing import Any
 
 from .rows import Tokens
@@ -45,8 +47,9 @@ def prices_file() -> dict[str, Any]:
     }
 
 
-def cost_nano(provider: str, model: str, tokens: Tokens) -> int | None:
-    """Nano-dollars; None where nobody knows the price. Raises ``KeyError`` for a model that is not here."""
+def cost_nano(provider: str, model: str, tokens: Tokens, geo: str = "") -> int | None:
+    """Nano-dollars, half a one rounded up; None where nobody knows the price. ``geo``: where Claude has
+    computed. Raises ``KeyError`` for a model that is not here."""
     if provider == "ollama" or not any(tokens):
         return 0
     if provider == "openai":
@@ -55,7 +58,8 @@ def cost_nano(provider: str, model: str, tokens: Tokens) -> int | None:
         prices, factor = _OWN[model], Fraction(1)
     else:
         prices = _CLAUDE[model.removeprefix("anthropic.")]
-        factor = _REGIONAL if provider == "bedrock" else Fraction(1)
+        regional = provider == "bedrock" or (provider == "anthropic" and geo == "us")
+        factor = _REGIONAL if regional else Fraction(1)
     counts = (tokens.input, tokens.output, tokens.cache_read, tokens.cache_write_5m, tokens.cache_write_1h)
     nano = sum(count * Fraction(price) * 1_000 for count, price in zip(counts, prices, strict=True))
-    return round(nano * factor)
+    return floor(nano * factor + Fraction(1, 2))

@@ -54,6 +54,7 @@ class Billed:
     path: str
     outcome: str
     tokens: Tokens
+    geo: str = ""
 
 
 def row_of(found: Mapping[str, Any]) -> Row:
@@ -79,7 +80,7 @@ def row_of(found: Mapping[str, Any]) -> Row:
 def billed_of(line: Mapping[str, Any]) -> Billed:
     """From a line of ``/_sim/ledger``."""
     tokens = Tokens(*(line[name] for name in Tokens._fields))
-    return Billed(line["request_id"], line["tag"], line["path"], line["outcome"], tokens)
+    return Billed(line["request_id"], line["tag"], line["path"], line["outcome"], tokens, line["geo"])
 
 
 _ROWS = "SELECT * FROM requests"

@@ -63,6 +63,11 @@ class Ask:
     def path(self) -> str:
         return PATHS[self.dialect]
 
+    @property
+    def geo(self) -> str:
+        """Where Claude is asked to compute; empty where nothing is said of that."""
+        return "us" if b'"inference_geo":"us"' in self.body else ""
+
 
 def asks(count: int, *, seed: int, keys: int) -> Iterator[Ask]:
     """``count`` requests of as many callers as there are ``keys``."""
@@ -146,6 +151,8 @@ def _messages(chance: random.Random, model: str, text: str, tool: bool) -> dict[
     }
     if tool:
         body["tools"] = [{"name": "weather", "description": "The weather.", "input_schema": _TOOL}]
+    if model.startswith("claude") and chance.random() < 0.2:
+        body["inference_geo"] = "us"
     if "claude" in model and chance.random() < 0.4:
         mark = {"type": "ephemeral", "ttl": chance.choice(("5m", "1h"))}
         body["system"] = [{"type": "text", "text": chance.choice(_SYSTEMS), "cache_control": mark}]

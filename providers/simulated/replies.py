@@ -99,6 +99,7 @@ class Planner:
         usage["output_tokens"] = sum(_size(block) for block in fitted)
         usage["output_tokens_details"] = {"thinking_tokens": thinking}
         usage["service_tier"] = "standard"
+        usage["inference_geo"] = request.get("inference_geo") or "global"
         return Plan(
             id=f"msg_sim_{seed or fingerprint(request)}",
             model=str(request.get("model")),

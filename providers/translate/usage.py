@@ -57,6 +57,8 @@ def merge(usage: Usage, found: object, *, final: bool = False) -> None:
         usage.web_searches = _count(hosted.get("web_search_requests"), usage.web_searches)
     if isinstance(speed := get("speed"), str):
         usage.variant = f"speed={speed}"
+    if isinstance(geo := get("inference_geo"), str):
+        usage.geo = geo
     if isinstance(iterations := get("iterations"), list):
         usage.beside = _compactions(iterations)
 

@@ -90,6 +90,14 @@ def test_speed_costs_more() -> None:
     assert fast > 1.5 * usual
 
 
+def test_computing_in_the_us_costs_a_tenth_more() -> None:
+    body = {"model": "opus", "max_tokens": 10_000}
+    usual = bound("/v1/messages", {**body, "inference_geo": "xx"})  # as long, and means nothing
+    there = bound("/v1/messages", {**body, "inference_geo": "us"})
+    assert usual is not None
+    assert there == (usual * 11 + 5) // 10
+
+
 def test_embeddings_write_nothing() -> None:
     body = {"model": "opus", "input": "text"}
     found, chat = bound("/v1/embeddings", body), bound("/v1/chat/completions", body)

@@ -91,6 +91,16 @@ def test_prices_are_those_of_each_provider() -> None:
     assert cost_nano("openai", "gpt-3.5-turbo-instruct", TOKENS) is None
     assert cost_nano("openai", "gpt-3.5-turbo-instruct", NOTHING) == 0
     assert cost_nano("bedrock", "anthropic.claude-opus-5-5", TOKENS) == round(COST * 1.1)
+    assert cost_nano("anthropic", "claude-opus-5-5", TOKENS, "us") == round(COST * 1.1)
+    assert cost_nano("bedrock", "anthropic.claude-opus-5-5", TOKENS, "us") == round(COST * 1.1)
+    assert cost_nano("anthropic", "claude-opus-5-5", TOKENS, "global") == COST
+
+
+def test_a_row_that_knows_not_where_it_was_computed_is_a_difference() -> None:
+    there = replace(LINE, geo="us")
+    assert "cost" in " ".join(judged([ROW], [there]).differences)
+    dearer = round(COST * 1.1)
+    assert not judged([replace(ROW, cost_nano=dearer)], [there], spent={"project:p": (dearer, 0)}).differences
 
 
 def test_the_same_seed_asks_the_same_and_everything_is_asked() -> None:
@@ -98,6 +108,7 @@ def test_the_same_seed_asks_the_same_and_everything_is_asked() -> None:
     assert asked == list(asks(3_000, seed=3, keys=2))
     assert asked != list(asks(3_000, seed=4, keys=2))
     assert {ask.model for ask in asked} == {model for model, _, _ in TARGETS}
+    assert {ask.model for ask in asked if ask.geo} == {m for m, _, _ in TARGETS if m.startswith("claude")}
     assert {ask.dialect for ask in asked} == {"chat", "messages", "responses", "completions", "embeddings"}
     assert len({ask.tag for ask in asked}) == len(asked)
     assert all(f"[tag {ask.tag}]".encode() in ask.body for ask in asked)
