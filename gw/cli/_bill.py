@@ -8,28 +8,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ..projects.types import NANO, dollars, iso
+from ..projects.types import NANO, iso
+from ..wire import COUNTS, LAYER, TOKENS, layer_row, total_row, usage_row
 from ._table import printable, table
 
 if TYPE_CHECKING:
     from ..store.reports import Money, Saved, Usage
 
-LAYER = "layer"
-#: What of a sum is given as it is, in JSON and CSV.
-_COUNTS = (
-    "requests",
-    "streams",
-    "errors",
-    "aborted",
-    "estimated",
-    "cache_hits",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "reasoning_tokens",
-)
 #: Four decimals are what a hundred tokens of a small model cost.
 _SHOWN = Decimal("0.0001")
 
@@ -48,48 +33,60 @@ class Bill:
     def groups(self) -> tuple[str, ...]:
         return tuple(name for name in self.by if name != LAYER)
 
-    def by_layer(self) -> list[Layer]:
-        """What each layer saved in each group, or in all where it is asked for alone."""
-        sums: dict[tuple[str, ...], Layer] = {}
-        wanted = LAYER in self.by
-        for row in self.rows:
-            for saved in row.saved:
-                group = row.group if wanted else ()
-                key = (*group, saved.layer)
-                sums[key] = Layer.sum_of(key, sums.get(key), saved)
-        return list(sums.values())
+    def by_layer(self) -> list[Saved]:
+        """What each layer saved in each group, in the order of the rows."""
+        return [saved for row in self.rows for saved in row.saved]
+
+    def total(self) -> Usage:
+        """The sum of all rows, with what each layer saved in them."""
+        from ..store.reports import Money, Spread, Usage
+
+        nothing = Spread(None)
+        return Usage(
+            group=(),
+            **{name: sum(getattr(row, name) for row in self.rows) for name in (*COUNTS, *TOKENS)},
+            cost=Money(*total(_pair(row.cost) for row in self.rows)),
+            counterfactual=Money(*total(_pair(row.counterfactual) for row in self.rows)),
+            duration=nothing,
+            ttft=nothing,
+            saved=tuple(_added_up(self.by_layer())),
+        )
 
 
-@dataclass(slots=True, frozen=True)
-class Layer:
-    """``group`` ends with the layer's name; ``tokens`` are estimated."""
+def _added_up(every: Iterable[Saved]) -> list[Saved]:
+    """One for each layer, by name."""
+    from ..store.reports import Money, Saved
 
-    group: tuple[str, ...]
-    requests: int
-    tokens: int
-    nano: int | None
-    unknown: int
-
-    @classmethod
-    def sum_of(cls, group: tuple[str, ...], before: Layer | None, saved: Saved) -> Layer:
-        old = before or cls(group, 0, 0, None, 0)
-        nano, unknown = total([(old.nano, old.unknown), _pair(saved.saved)])
-        return cls(group, old.requests + saved.requests, old.tokens + saved.tokens, nano, unknown)
+    layers: dict[str, list[Saved]] = {}
+    for one in every:
+        layers.setdefault(one.layer, []).append(one)
+    return [
+        Saved(
+            (),
+            layer,
+            sum(one.requests for one in parts),
+            sum(one.tokens for one in parts),
+            Money(*total(_pair(one.saved) for one in parts)),
+        )
+        for layer, parts in sorted(layers.items())
+    ]
 
 
 Amount = tuple["int | None", int]
 
 
 def total(amounts: Iterable[Amount]) -> Amount:
-    """Known nano-dollars (None: nothing is known) and how many amounts are not."""
+    """Known nano-dollars and how many amounts are not known; None where none is. No requests have cost
+    nothing, and that is known."""
     every = list(amounts)
     known = [nano for nano, _ in every if nano is not None]
-    return sum(known) if known else None, sum(unknown for _, unknown in every)
+    unknown = sum(unknown for _, unknown in every)
+    return sum(known) if known or not unknown else None, unknown
 
 
 def saved_in(row: Usage) -> Amount:
-    """What all layers saved in ``row``; 0 where none had anything to do."""
-    return total(_pair(one.saved) for one in row.saved) if row.saved else (0, 0)
+    """What all layers saved in ``row``."""
+    return total(_pair(one.saved) for one in row.saved)
 
 
 def as_text(bill: Bill) -> str:
@@ -97,7 +94,7 @@ def as_text(bill: Bill) -> str:
     if not bill.rows or not sum(row.requests for row in bill.rows):
         return f"{title}\n\nNo requests."
     parts = [title]
-    layers = bill.by_layer()
+    layers = bill.by_layer() if LAYER in bill.by and bill.groups else bill.total().saved
     if bill.groups or LAYER not in bill.by:
         parts.append(_usage_table(bill))
     if layers:
@@ -109,34 +106,31 @@ def as_text(bill: Bill) -> str:
 
 
 def as_json(bill: Bill) -> dict[str, Any]:
-    """Dollars are exact texts; null where nothing is known, with the number of requests that are not."""
+    """Rows and names are those of ``GET /admin/usage``; ``total`` is their sum, whose dollars leave
+    ``models_without_price`` out."""
     return {
-        "since": iso(bill.since),
-        "until": iso(bill.until),
-        "by": list(bill.by),
-        "usage": [_record(bill, row) for row in bill.rows],
-        "layers": [_layer_record(bill, layer) for layer in bill.by_layer()],
-        "total": {
-            **{name: sum(getattr(row, name) for row in bill.rows) for name in _COUNTS},
-            **_money(total(_pair(row.cost) for row in bill.rows), "cost"),
-            **_money(total(_pair(row.counterfactual) for row in bill.rows), "without_gateway"),
-            **_money(total(map(saved_in, bill.rows)), "saved"),
-        },
+        "from": iso(bill.since),
+        "to": iso(bill.until),
+        "group_by": list(bill.by),
+        "rows": _records(bill),
+        "total": total_row(bill.total()),
         "models_without_price": list(bill.unpriced),
     }
 
 
 def as_csv(bill: Bill) -> str:
-    """One line for each group (and layer); unknown is an empty cell."""
+    """The columns of ``GET /admin/usage?format=csv``; unknown is an empty cell."""
+    from ..routes.admin.rows import LAYERS, USAGE, flat
     from ..routes.admin.sheet import table as sheet
 
+    return sheet((*bill.groups, *flat(LAYERS if LAYER in bill.by else USAGE)), _records(bill)).decode()
+
+
+def _records(bill: Bill) -> list[dict[str, Any]]:
     if LAYER in bill.by:
-        records = [_layer_record(bill, layer) for layer in bill.by_layer()]
-        last = ("requests", "tokens", "saved_usd", "saved_unknown")
-        return sheet((*bill.groups, LAYER, *last), records).decode()
-    money = ("cost", "without_gateway", "saved")
-    columns = (*bill.groups, *_COUNTS, *(f"{m}_{s}" for m in money for s in ("usd", "unknown")))
-    return sheet(columns, [_record(bill, row) for row in bill.rows]).decode()
+        layers = bill.by_layer() if bill.groups else bill.total().saved
+        return [layer_row(bill.groups, layer) for layer in layers]
+    return [usage_row(bill.groups, row) for row in bill.rows]
 
 
 def _usage_table(bill: Bill) -> str:
@@ -159,24 +153,25 @@ def _cells(rows: Sequence[Usage]) -> list[str]:
     return [*(f"{count:,}" for count in counts), *map(shown, amounts)]
 
 
-def _layer_table(bill: Bill, layers: Sequence[Layer]) -> str:
+def _layer_table(bill: Bill, layers: Sequence[Saved]) -> str:
     groups = bill.groups if LAYER in bill.by else ()
     rows = [
         [
             *(value or "-" for value in one.group),
-            *_layer_cells(one.requests, one.tokens, one.nano, one.unknown),
+            one.layer,
+            *_layer_cells(one.requests, one.tokens, _pair(one.saved)),
         ]
         for one in layers
     ]
-    nano, unknown = total((one.nano, one.unknown) for one in layers)
-    sums = _layer_cells(sum(one.requests for one in layers), sum(one.tokens for one in layers), nano, unknown)
+    every = total(_pair(one.saved) for one in layers)
+    sums = _layer_cells(sum(one.requests for one in layers), sum(one.tokens for one in layers), every)
     sums[0] = ""  # a request in which two layers saved something would count twice
     names = ["total", *("" for _ in groups)]
     return table((*groups, "saved by layer", "requests", "tokens, about", "saved"), rows, [*names, *sums])
 
 
-def _layer_cells(requests: int, tokens: int, nano: int | None, unknown: int) -> list[str]:
-    return [f"{requests:,}", f"{tokens:,}", shown((nano, unknown))]
+def _layer_cells(requests: int, tokens: int, saved: Amount) -> list[str]:
+    return [f"{requests:,}", f"{tokens:,}", shown(saved)]
 
 
 def _notes(bill: Bill) -> list[str]:
@@ -201,37 +196,11 @@ def shown(amount: Amount) -> str:
     """Dollars with four decimals; ``?`` for what is not known."""
     nano, unknown = amount
     if nano is None:
-        return "?" if unknown else "$0.0000"
+        return "?"
     value = Decimal(nano) / NANO
     rounded = value.quantize(_SHOWN)
     text = "<$0.0001" if value > 0 and not rounded else f"${rounded:,}"
     return f"{text} + ?" if unknown else text
-
-
-def _record(bill: Bill, row: Usage) -> dict[str, Any]:
-    return {
-        **dict(zip(bill.groups, row.group, strict=True)),
-        **{name: getattr(row, name) for name in _COUNTS},
-        **_money(_pair(row.cost), "cost"),
-        **_money(_pair(row.counterfactual), "without_gateway"),
-        **_money(saved_in(row), "saved"),
-    }
-
-
-def _layer_record(bill: Bill, layer: Layer) -> dict[str, Any]:
-    names = (*bill.groups, LAYER) if LAYER in bill.by else (LAYER,)
-    return {
-        **dict(zip(names, layer.group, strict=True)),
-        "requests": layer.requests,
-        "tokens": layer.tokens,
-        **_money((layer.nano, layer.unknown), "saved"),
-    }
-
-
-def _money(amount: Amount, name: str) -> dict[str, Any]:
-    nano, unknown = amount
-    # No requests have cost nothing, and that is known.
-    return {f"{name}_usd": dollars(nano if nano is not None or unknown else 0), f"{name}_unknown": unknown}
 
 
 def _pair(money: Money) -> Amount:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..settings import Ledger, Settings
-from ._bill import LAYER, Bill, as_csv, as_json, as_text
+from ..wire import LAYER
+from ._bill import Bill, as_csv, as_json, as_text
 from ._database import failed, with_engine
 
 if TYPE_CHECKING:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from gw.routes.admin.rows import USAGE
 from gw.settings import Ledger
 from gw.store.engine import open_engine
+from tests.gw.admin import gateway_over
 from tests.store.rows import write
 
 from .here import Gw
@@ -84,27 +87,31 @@ def recorded(database: Ledger) -> None:
 @pytest.mark.usefixtures("recorded")
 def test_a_months_bill_is_the_sum_of_its_rows(gw: Gw) -> None:
     bill = gw("usage", "--month", "2026-11", "--json").json
-    usage = {one["project"]: one for one in bill["usage"]}
+    usage = {one["project"]: one for one in bill["rows"]}
     assert set(usage) == {"a", "b", "c", "d"}
     assert (usage["a"]["requests"], usage["a"]["cost_usd"], usage["a"]["saved_usd"]) == (
         2,
         "3.00",
         "0.500000003",
     )
-    assert (usage["b"]["cost_usd"], usage["b"]["cost_unknown"]) == ("1.50", 1)
-    assert (usage["c"]["cost_usd"], usage["c"]["cost_unknown"]) == (None, 1), "unknown is not 0"
-    assert (usage["d"]["cost_usd"], usage["d"]["cost_unknown"]) == ("0.00", 0), "0 is not unknown"
+    assert (usage["b"]["cost_usd"], usage["b"]["unknown_price_requests"]) == ("1.50", 1)
+    assert (usage["c"]["cost_usd"], usage["c"]["unknown_price_requests"]) == (None, 1), "unknown is not 0"
+    assert (usage["d"]["cost_usd"], usage["d"]["unknown_price_requests"]) == ("0.00", 0), "0 is not unknown"
     total = bill["total"]
     known = [Decimal(one["cost_usd"]) for one in usage.values() if one["cost_usd"] is not None]
     assert Decimal(total["cost_usd"]) == sum(known) == Decimal("4.5")
-    assert (total["requests"], total["cost_unknown"], total["estimated"]) == (6, 2, 1)
+    assert (total["requests"], total["unknown_price_requests"], total["estimated"]) == (6, 2, 1)
     assert total["input_tokens"] == 6000
     assert bill["models_without_price"] == ["mystery-1", "mystery-2"]
-    assert bill["layers"] == [
-        {"layer": "dedup", "requests": 1, "tokens": 1, "saved_usd": "0.000000002", "saved_unknown": 0},
-        {"layer": "limits", "requests": 2, "tokens": 255, "saved_usd": "0.500000001", "saved_unknown": 0},
-        {"layer": "x", "requests": 1, "tokens": 9, "saved_usd": None, "saved_unknown": 1},
-    ]
+    layers = {one["layer"]: one for one in total["saved_by_layer"]}
+    assert {
+        name: (one["requests"], one["saved_tokens"], one["saved_usd"]) for name, one in layers.items()
+    } == {
+        "dedup": (1, 1, "0.000000002"),
+        "limits": (2, 255, "0.500000001"),
+        "x": (1, 9, None),
+    }
+    assert layers["x"]["unknown_price_requests"] == 1
 
 
 @pytest.mark.usefixtures("recorded")
@@ -128,8 +135,7 @@ def test_the_table_has_totals_layers_and_says_what_is_not_known(gw: Gw) -> None:
 def test_groups_filters_and_times_are_those_asked_for(gw: Gw) -> None:
     def groups(*options: str) -> list[tuple[Any, ...]]:
         bill = gw("usage", "--json", *options).json
-        by = [name for name in bill["by"] if name != "layer"]
-        return [tuple(one[name] for name in by) for one in bill["usage"]]
+        return [tuple(one[name] for name in bill["group_by"]) for one in bill["rows"]]
 
     assert groups("--since", "2026-10-01", "--until", "2027-01-01", "--by", "day") == [
         ("2026-10-31",),
@@ -147,7 +153,7 @@ def test_groups_filters_and_times_are_those_asked_for(gw: Gw) -> None:
 
 @pytest.mark.usefixtures("recorded")
 def test_layers_can_be_told_per_group(gw: Gw) -> None:
-    layers = gw("usage", "--month", "2026-11", "--by", "project,layer", "--json").json["layers"]
+    layers = gw("usage", "--month", "2026-11", "--by", "project,layer", "--json").json["rows"]
     assert [(one["project"], one["layer"]) for one in layers] == [("a", "dedup"), ("a", "limits"), ("c", "x")]
     alone = gw("usage", "--month", "2026-11", "--by", "layer")
     assert alone.code == 0
@@ -157,7 +163,7 @@ def test_layers_can_be_told_per_group(gw: Gw) -> None:
 @pytest.mark.usefixtures("recorded")
 def test_csv_has_the_same_figures_and_an_empty_cell_for_the_unknown(gw: Gw) -> None:
     found = list(csv.DictReader(io.StringIO(gw("usage", "--month", "2026-11", "--csv").out)))
-    assert [(one["project"], one["cost_usd"], one["cost_unknown"]) for one in found] == [
+    assert [(one["project"], one["cost_usd"], one["unknown_price_requests"]) for one in found] == [
         ("a", "3.00", "0"),
         ("b", "1.50", "1"),
         ("c", "", "1"),
@@ -165,6 +171,29 @@ def test_csv_has_the_same_figures_and_an_empty_cell_for_the_unknown(gw: Gw) -> N
     ]
     layers = gw("usage", "--month", "2026-11", "--by", "project,layer", "--csv").out
     assert len(list(csv.DictReader(io.StringIO(layers)))) == 3
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("by", ["project", "project,model", "day", "layer", "project,layer"])
+def test_the_command_and_the_admin_api_say_the_same_in_the_same_words(
+    gw: Gw, database: Ledger, by: str
+) -> None:
+    async def ask(form: str) -> bytes:
+        query = f"from=2026-11-01&to=2026-12-01&group_by={by}&format={form}"
+        async with gateway_over(database) as gateway:
+            return (await gateway.get(f"/admin/usage?{query}")).body
+
+    told = gw("usage", "--month", "2026-11", "--by", by, "--json").json
+    page = json.loads(asyncio.run(ask("json")))
+    assert {name: told[name] for name in ("from", "to", "rows")} == {
+        name: page[name] for name in ("from", "to", "rows")
+    }
+    table = gw("usage", "--month", "2026-11", "--by", by, "--csv").out
+    assert list(csv.reader(io.StringIO(table))) == list(
+        csv.reader(io.StringIO(asyncio.run(ask("csv")).decode()))
+    )
+    times = {name for name in USAGE if name.startswith(("duration_", "ttft_"))}
+    assert set(told["total"]) == set(USAGE) - times
 
 
 @pytest.mark.usefixtures("recorded")

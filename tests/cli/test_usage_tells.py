@@ -21,7 +21,7 @@ def test_a_database_that_a_command_has_made_is_named(tmp_path: Path) -> None:
 
 def test_nothing_recorded_costs_0_and_not_unknown(tmp_path: Path) -> None:
     total = json.loads(gw("usage", "--json", data=tmp_path / "data").stdout)["total"]
-    assert (total["cost_usd"], total["cost_unknown"], total["requests"]) == ("0.00", 0, 0)
+    assert (total["cost_usd"], total["unknown_price_requests"], total["requests"]) == ("0.00", 0, 0)
 
 
 def test_requests_that_nobody_has_recorded_yet_are_not_passed_over_in_silence(tmp_path: Path) -> None:

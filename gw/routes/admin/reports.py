@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 from blacksheep import Content, Response
 
 from ...projects.types import iso
+from ...wire import LAYER, costs_row, layer_row, usage_row
 from . import rows
 from .mounting import NO_STORE, Admin, Refused, answer
 from .parameters import BadParameter
@@ -29,7 +30,7 @@ Rows = list[dict[str, Any]]
 async def usage(admin: Admin, call: Call) -> Response:
     """Sums over requests; with ``layer`` among the groups, what each layer saved in them."""
     names = call.values["group_by"]
-    if rows.LAYER in names:
+    if LAYER in names:
         return await _layers(admin, call)
 
     async def ask(engine: AsyncEngine, filters: Filters) -> tuple[Rows, str | None]:
@@ -38,7 +39,7 @@ async def usage(admin: Admin, call: Call) -> Response:
         page = await query(
             engine, names, filters, percentiles=call.values["percentiles"] is True, **_paging(call)
         )
-        return [rows.usage_row(names, row) for row in page.rows], page.next
+        return [usage_row(names, row) for row in page.rows], page.next
 
     return await _report(admin, call, {**_named(names), **rows.USAGE}, ask)
 
@@ -46,7 +47,7 @@ async def usage(admin: Admin, call: Call) -> Response:
 async def costs(admin: Admin, call: Call) -> Response:
     """Money alone; by project or by key each with its budgets and what is left of them."""
     names = call.values["group_by"]
-    if rows.LAYER in names:
+    if LAYER in names:
         return await _layers(admin, call)
     kind = names[0] if names in (("project",), ("key",)) else None
 
@@ -55,7 +56,7 @@ async def costs(admin: Admin, call: Call) -> Response:
         from .budgets import balances
 
         page = await query(engine, names, filters, **_paging(call))
-        found = [rows.costs_row(names, row) for row in page.rows]
+        found = [costs_row(names, row) for row in page.rows]
         if kind is not None:
             left = await balances(engine, kind, [row[kind] for row in found], datetime.now(UTC))
             found = [{**row, "budgets": left.get(row[kind], [])} for row in found]
@@ -117,13 +118,13 @@ async def audit(admin: Admin, call: Call) -> Response:
 
 
 async def _layers(admin: Admin, call: Call) -> Response:
-    names = [name for name in call.values["group_by"] if name != rows.LAYER]
+    names = [name for name in call.values["group_by"] if name != LAYER]
 
     async def ask(engine: AsyncEngine, filters: Filters) -> tuple[Rows, str | None]:
         from ...store.reports import savings
 
         page = await savings(engine, names, filters, **_paging(call))
-        return [rows.layer_row(names, row) for row in page.rows], page.next
+        return [layer_row(names, row) for row in page.rows], page.next
 
     return await _report(admin, call, {**_named(names), **rows.LAYERS}, ask)
 
@@ -187,8 +188,7 @@ def _wants_table(call: Call) -> bool:
 
 
 def _as_table(call: Call, columns: Mapping[str, Any], found: Rows, following: str | None) -> Response:
-    """Lists within a row have no place in a table. Where there is more, ``link`` says where (RFC 8288)."""
-    flat = [name for name, shape in columns.items() if dict(shape).get("type") != "array"]
+    """Where there is more, ``link`` says where (RFC 8288)."""
     headers = [
         NO_STORE,
         (b"content-disposition", b'attachment; filename="%b.csv"' % call.path.rpartition("/")[2].encode()),
@@ -197,4 +197,4 @@ def _as_table(call: Call, columns: Mapping[str, Any], found: Rows, following: st
         pairs = [(name, value) for name, value in parse_qsl(call.query.decode("ascii")) if name != "after"]
         target = f"{call.path}?{urlencode([*pairs, ('after', following)])}"
         headers.append((b"link", f'<{target}>; rel="next"'.encode("ascii")))
-    return Response(200, headers, Content(b"text/csv; charset=utf-8", table(flat, found)))
+    return Response(200, headers, Content(b"text/csv; charset=utf-8", table(rows.flat(columns), found)))

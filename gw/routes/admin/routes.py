@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...wire import GROUPS
 from . import examples, projects, reports, rows, status
 from .parameters import Parameter, choice, choices, flag, moment, path_text, text, whole
 from .schemas import TEXT, TIME, Shape, fields, listed, maybe, page, ref
@@ -197,7 +198,7 @@ def _report(
     )
 
 
-_BY_GROUP: dict[str, Shape] = dict.fromkeys(rows.GROUPS, TEXT)
+_BY_GROUP: dict[str, Shape] = dict.fromkeys(GROUPS, TEXT)
 _REPORTS = (
     _report(
         "/admin/usage",
@@ -208,7 +209,7 @@ _REPORTS = (
         choices(
             "group_by",
             "A row for each of these; with `layer`, what each layer saved.",
-            rows.GROUPS,
+            GROUPS,
             ("day",),
         ),
         *_WHICH,
@@ -222,7 +223,7 @@ _REPORTS = (
         "Dollars: cost, cost without the gateway, what each layer saved; by project or key, what is left",
         rows.COSTS,
         examples.COSTS,
-        choices("group_by", "A row for each of these.", rows.GROUPS, ("project",)),
+        choices("group_by", "A row for each of these.", GROUPS, ("project",)),
         *_WHICH,
         optional={**_BY_GROUP, "budgets": listed(fields(rows.BUDGET))},
         alone={**rows.LAYERS},

@@ -5,44 +5,29 @@ Each kind of row is a table of columns (name -> JSON Schema) beside the function
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ...projects.types import dollars, iso
+from ...projects.types import iso
+from ...wire import COUNTS, LAYER, TOKENS, money
 from .schemas import COUNT, FLAG, TEXT, TIME, USD, Shape, fields, listed, maybe
 
 if TYPE_CHECKING:
     from ...ledger.status import Status
-    from ...store.reports import AuditEntry, Failures, Money, Outcome, Request, Routed, Saved, Usage
+    from ...store.reports import AuditEntry, Failures, Outcome, Request, Routed
 
-LAYER = "layer"
-GROUPS = ("day", "month", "project", "key", "model", "provider", "dialect", "route", LAYER)
 Columns = Mapping[str, Shape]
 
 _MS: Shape = maybe({"type": "number"})
 _NANO: Shape = {"type": "integer"}
-_COUNTS = ("requests", "streams", "errors", "aborted", "estimated", "cache_hits", "attempts")
-_TOKENS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "reasoning_tokens",
-)
 
 
 def _money(*names: str) -> dict[str, Shape]:
     return {f"{n}_{unit}": maybe(shape) for n in names for unit, shape in (("usd", USD), ("nano", _NANO))}
-
-
-def _written(name: str, nano: int | None) -> dict[str, Any]:
-    """Dollars as an exact text, and the whole nano-dollars (1e-9 USD) for programs that add them up."""
-    return {f"{name}_usd": dollars(nano), f"{name}_nano": nano}
 
 
 _PRICE = {**_money("cost", "counterfactual", "saved"), "unknown_price_requests": COUNT}
@@ -55,7 +40,7 @@ LAYERS: Columns = {
 }
 _BY_LAYER = {"saved_by_layer": listed(fields(LAYERS))}
 USAGE: Columns = {
-    **dict.fromkeys((*_COUNTS, *_TOKENS), COUNT),
+    **dict.fromkeys((*COUNTS, *TOKENS), COUNT),
     **_PRICE,
     "duration_ms": _MS,
     "duration_p50_ms": _MS,
@@ -94,7 +79,7 @@ REQUESTS: Columns = {
     "stream": FLAG,
     "ttft_ms": _MS,
     "duration_ms": {"type": "number"},
-    **dict.fromkeys(_TOKENS, COUNT),
+    **dict.fromkeys(TOKENS, COUNT),
     **_money("cost", "counterfactual"),
     "cache_hit": FLAG,
     "route": TEXT,
@@ -152,59 +137,9 @@ LEDGER: Columns = {
 }
 
 
-def grouped(names: Sequence[str], values: Iterable[str]) -> dict[str, str]:
-    return dict(zip(names, values, strict=True))
-
-
-def usage_row(names: Sequence[str], row: Usage) -> dict[str, Any]:
-    return {
-        **grouped(names, row.group),
-        **{name: getattr(row, name) for name in (*_COUNTS, *_TOKENS)},
-        **_price(row),
-        "duration_ms": row.duration.average,
-        "duration_p50_ms": row.duration.p50,
-        "duration_p95_ms": row.duration.p95,
-        "ttft_ms": row.ttft.average,
-        "ttft_p50_ms": row.ttft.p50,
-        "ttft_p95_ms": row.ttft.p95,
-        "saved_by_layer": [layer_row((), saved) for saved in row.saved],
-    }
-
-
-def costs_row(names: Sequence[str], row: Usage) -> dict[str, Any]:
-    return {
-        **grouped(names, row.group),
-        "requests": row.requests,
-        "estimated": row.estimated,
-        **_price(row),
-        "saved_by_layer": [layer_row((), saved) for saved in row.saved],
-    }
-
-
-def layer_row(names: Sequence[str], row: Saved) -> dict[str, Any]:
-    return {
-        **(grouped(names, row.group) if names else {}),
-        LAYER: row.layer,
-        "requests": row.requests,
-        "saved_tokens": row.tokens,
-        **_written("saved", row.saved.nano),
-        "unknown_price_requests": row.saved.unknown,
-    }
-
-
-def _price(row: Usage) -> dict[str, Any]:
-    return {
-        **_written("cost", row.cost.nano),
-        **_written("counterfactual", row.counterfactual.nano),
-        **_written("saved", _total([saved.saved for saved in row.saved])),
-        "unknown_price_requests": row.cost.unknown,
-    }
-
-
-def _total(amounts: Sequence[Money]) -> int | None:
-    """0 where no layer had anything to do; None where none of their amounts is known."""
-    known = [money.nano for money in amounts if money.nano is not None]
-    return sum(known) if known or not amounts else None
+def flat(columns: Columns) -> list[str]:
+    """Those that a table has: lists within a row have no place in it."""
+    return [name for name, shape in columns.items() if dict(shape).get("type") != "array"]
 
 
 def failures_row(row: Failures) -> dict[str, Any]:
@@ -217,10 +152,10 @@ def request_row(row: Request) -> dict[str, Any]:
         **{name: values[name] for name in REQUESTS if name in values},
         "at": iso(row.at),
         "key": row.key_id,
-        **_written("cost", row.cost_nano),
-        **_written("counterfactual", row.counterfactual_nano),
+        **money("cost", row.cost_nano),
+        **money("counterfactual", row.counterfactual_nano),
         "saved_by_layer": [
-            {LAYER: layer, "saved_tokens": tokens, **_written("saved", nano)}
+            {LAYER: layer, "saved_tokens": tokens, **money("saved", nano)}
             for layer, tokens, nano in row.savings
         ],
     }
@@ -231,7 +166,7 @@ def routed_row(row: Routed) -> dict[str, Any]:
         **{name: getattr(row, name) for name in ("candidate_model", "chosen_model", "reason")},
         "decisions": row.decisions,
         "escalated": row.escalated,
-        **_written("cost", row.cost.nano),
+        **money("cost", row.cost.nano),
         "unknown_price_requests": row.cost.unknown,
         "latency_ms": row.latency.average,
     }
@@ -240,7 +175,7 @@ def routed_row(row: Routed) -> dict[str, Any]:
 def outcome_row(row: Outcome) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in OUTCOMES if hasattr(row, name)}
     texts = {"checks": dict(row.checks), "signals": dict(row.signals), "at": iso(row.at)}
-    return {**values, **texts, **_written("cost", row.cost_nano)}
+    return {**values, **texts, **money("cost", row.cost_nano)}
 
 
 def audit_row(row: AuditEntry) -> dict[str, Any]:
