@@ -153,30 +153,25 @@ class Ledger:
             variant, rates = charged, self.prices.rates(completion.provider, asked, at, variant=charged)
         if completion.model != asked:
             rates = self.prices.rates(completion.provider, completion.model, at, asked=asked, variant=variant)
-        prompt = (
+        counts = (
             completion.input_tokens,
+            completion.output_tokens,
             completion.cache_read_tokens,
             completion.cache_write_5m_tokens,
             completion.cache_write_1h_tokens,
+            completion.reasoning_tokens,
+            completion.web_searches,
         )
-        if not completion.output_tokens and not any(prompt):
+        if not any(counts[:5]):
             completion.cost_nano = 0  # an upstream that has read and written nothing charges nothing
             return
         if rates is None:
             completion.unpriced = True
             return
-        completion.cost_nano = rates.cost(
-            prompt[0],
-            completion.output_tokens,
-            prompt[1],
-            prompt[2],
-            prompt[3],
-            completion.reasoning_tokens,
-            completion.web_searches,
-        )
-        for saving in _savings(state):
-            layers = completion.saved_nano
-            layers[saving.layer] = layers.get(saving.layer, 0) + rates.saved(saving.tokens, *prompt)
+        completion.cost_nano = rates.cost(*counts)
+        if SAVINGS in state:
+            counted = "input" not in completion.estimated
+            completion.saved_nano = rates.saved(_tokens_saved(state), *counts, counted=counted)
 
     def finished(
         self,
@@ -263,17 +258,19 @@ def _batch_of_ids() -> list[str]:
     return [digits[at : at + 24] for at in range(0, len(digits), 24)]
 
 
-def _savings(state: dict[str, Any]) -> list[Saving]:
-    return state.get(SAVINGS) or []
+def _tokens_saved(state: dict[str, Any]) -> dict[str, int]:
+    """Tokens that each layer took out, in the order of their first; nobody can take out less than none."""
+    found: dict[str, int] = {}
+    savings: list[Saving] = state.get(SAVINGS) or []
+    for saving in savings:
+        found[saving.layer] = found.get(saving.layer, 0) + max(saving.tokens, 0)
+    return found
 
 
 def _saved(completion: Completion, state: dict[str, Any]) -> list[tuple[str, int, int | None]]:
     """``(layer, tokens, nano-dollars)`` of each layer. A request that read nothing has saved nothing."""
     nano = completion.saved_nano
-    tokens = dict.fromkeys(nano, 0)
-    if completion.unpriced or nano:
-        for saving in _savings(state):
-            tokens[saving.layer] = tokens.get(saving.layer, 0) + saving.tokens
+    tokens = _tokens_saved(state) if completion.unpriced or nano else {}
     return [(layer, count, nano.get(layer)) for layer, count in tokens.items()]
 
 

@@ -110,17 +110,48 @@ class Rates:
         ) // self._divisor
 
     def saved(
-        self, tokens: int, input_tokens: int, cache_read: int = 0, write_5m: int = 0, write_1h: int = 0
-    ) -> int:
-        """Nano-dollars that ``tokens`` more would have cost in a prompt of the given classes, at what a token
-        of that prompt cost on average; of an empty prompt, at the price of input."""
+        self,
+        layers: Mapping[str, int],
+        input_tokens: int,
+        output_tokens: int,
+        cache_read: int = 0,
+        write_5m: int = 0,
+        write_1h: int = 0,
+        reasoning: int = 0,
+        searches: int = 0,
+        *,
+        counted: bool = True,
+    ) -> dict[str, int]:
+        """Nano-dollars that each of ``layers`` (name -> tokens that it took out, none below 0) has saved of
+        one request. Together they are, to the nano-dollar, what the request would have cost with all of these
+        tokens in its prompt, less what :meth:`cost` makes of the other counts.
+
+        The longer prompt has a tier of its own, for the answer, too; within that a token taken out would have
+        cost what a token of the prompt does on average (of an empty prompt: what input does). Where the
+        prompt is not ``counted`` but an estimate, no other tier is concluded from it: that guess would be
+        worth more than all the rest. Nothing is saved where a longer prompt is cheaper.
+        """
+        taken = sum(layers.values())
+        if taken <= 0:
+            return dict.fromkeys(layers, 0)
         prompt = input_tokens + cache_read + write_5m + write_1h
-        prices = self._of(prompt) if self._tiers else self._base
-        if not prompt:
-            return (tokens * prices[0] + self._half) // self._divisor
+        prices = self._of(prompt + taken if counted else prompt)
         paid = input_tokens * prices[0] + cache_read * prices[2] + write_5m * prices[3] + write_1h * prices[4]
+        rest = (
+            (output_tokens - reasoning) * prices[1]
+            + reasoning * prices[5]
+            + searches * self._search
+            + self._fixed
+        )
+        if not prompt:
+            prompt, paid, rest = 1, 0, rest + taken * prices[0]
+        # The average has the prompt's tokens below the line: everything is multiplied by them, and exact.
         divisor = prompt * self._divisor
-        return (tokens * paid + divisor // 2) // divisor
+        longer = (paid * (prompt + taken) + rest * prompt + divisor // 2) // divisor
+        less = longer - self.cost(
+            input_tokens, output_tokens, cache_read, write_5m, write_1h, reasoning, searches
+        )
+        return _shared(max(less, 0), layers, taken)
 
     def upper_bound(self, input_tokens: int, max_tokens: int, *, again: int = 0, searches: int = 0) -> int:
         """Nano-dollars that a request can cost at most: all of its prompt in the dearest class (as a rule a
@@ -146,6 +177,18 @@ class Rates:
 
     def _key(self) -> tuple[object, ...]:
         return self._divisor, self._fixed, self._search, self._base, self._tiers
+
+
+def _shared(whole: int, parts: Mapping[str, int], sum_of_parts: int) -> dict[str, int]:
+    """``whole``, divided as ``parts`` are: no share is off by more than one, and their sum is ``whole``."""
+    shares: dict[str, int] = {}
+    given = reached = 0
+    for name, part in parts.items():
+        reached += part
+        until = (2 * whole * reached + sum_of_parts) // (2 * sum_of_parts)
+        shares[name] = until - given
+        given = until
+    return shares
 
 
 def _places(value: Decimal) -> int:

@@ -237,21 +237,6 @@ def test_what_is_rounded_is_the_sum_once_half_up() -> None:
     assert odd.cost(1, 1) == odd.cost(0, 2) + odd.cost(0, 1) == 1
 
 
-@given(st.integers(0, 10_000), *[st.integers(0, 50_000)] * 4)
-def test_saved_tokens_are_worth_what_the_prompts_tokens_cost_on_average(
-    saved: int, plain: int, read: int, write_5m: int, write_1h: int
-) -> None:
-    rates = BOOK.rates("anthropic", SONNET, NOW)
-    assert rates is not None
-    prompt = plain + read + write_5m + write_1h
-    worth = rates.saved(saved, plain, read, write_5m, write_1h)
-    if not prompt:
-        assert worth == rates.cost(saved, 0)
-    else:
-        average = Decimal(rates.cost(plain, 0, read, write_5m, write_1h)) / prompt
-        assert abs(worth - average * saved) <= 1
-
-
 def test_prices_that_cannot_be_read_are_unknown_and_stop_no_answer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
