@@ -92,8 +92,8 @@ def note_error(state: dict[str, Any], error: ProviderError) -> None:
 def record(
     completion: Completion | None, reply: ChatReply | RawReply | None, exchange: Exchange | None
 ) -> None:
-    """Copy what the provider reported into the record that telemetry reads; of a call that came to no reply,
-    what became of its ``exchange``."""
+    """Copy what the provider reported into the record that telemetry reads: of the ``reply``, and, in
+    ``exchange``, of attempts that came to none."""
     if completion is None:
         return
     if exchange is not None:
@@ -107,7 +107,10 @@ def record(
         completion.first_token_at = reply.first_token_at
         if reply.upstream_request_id:
             completion.upstream_request_id = presentable(reply.upstream_request_id)
-        _record_usage(completion, reply.usage)
+        usage = reply.usage
+        if exchange is not None and exchange.attempts > 1:
+            usage = exchange.usage.plus(usage)
+        _record_usage(completion, usage)
 
 
 def presentable(model: str) -> str:

@@ -48,6 +48,7 @@ class ChatReply(Protocol):
     asked for. ``usage``, ``finish_reason`` and
     ``first_token_at`` fill in while it passes and are valid even when the answer breaks off: what nobody
     has told of its usage is then estimated (:mod:`providers.spent`).
+    What attempts before this answer have used is in the call's ``exchange``.
     """
 
     #: The upstream's own name of the model that answers.

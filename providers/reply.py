@@ -165,7 +165,7 @@ class StreamedReply:
                 raise translator.failure
         except BaseException:
             if translator.started or self.reported.input_told:
-                self._exchange.usage = self.usage
+                self._exchange.spend(self.usage)
             await self.aclose()
             raise
         if self.reported.input_told:

@@ -10,10 +10,11 @@ The rules, for every provider alike; what is estimated is named in ``Usage.estim
   output is estimated unless the last ``message_delta`` has come. **Ollama** and **OpenAI-compatible**
   servers count behind their last word: input and output are estimated. So is a whole answer, in any dialect,
   of which not all has come.
-* A call that came to no answer has used nothing when its upstream could not be reached, or refused it by its
-  status or by an error in place of an answer. When nobody knows (the caller left while it waited, the time
-  ran out, the connection was lost) the upstream will have read the request: input is estimated, and output
-  is estimated to be none.
+* An attempt that came to no answer has used nothing when its upstream could not be reached, or refused it
+  by its status or by an error in place of an answer, unless that tells of usage. When nobody knows (the
+  caller left while it waited, the time ran out, the connection was lost) the upstream will have read the
+  request: input is estimated, and output is estimated to be none.
+* A call that was asked more than once, in other manners, has used what each attempt has.
 
 Output is estimated from the words that have arrived: their pieces where a piece can be a token, which is how
 Ollama and most servers write, otherwise their bytes. An upstream is billed for what it has
@@ -23,7 +24,8 @@ written until it was stopped, which may be a little more than had arrived.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from math import ceil
 
@@ -36,7 +38,7 @@ BYTES_WRITTEN_PER_TOKEN = 4.0
 #: The words of a stream in any of the dialects that are passed on unread.
 _WORDS = re.compile(
     rb'"(?:text|thinking|partial_json|content|reasoning_content|reasoning|arguments)": ?'
-    rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
+    rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"|\\?\Z)'  # the last ones may have been cut off
 )
 #: Images and files in a Messages request.
 _EMBEDDED = re.compile(rb'"data": ?"([A-Za-z0-9+/=]{256,}+)"')
@@ -85,6 +87,18 @@ def so_far(
     return usage
 
 
+@contextmanager
+def paid(exchange: Exchange, told: Usage) -> Iterator[None]:
+    """Around whatever finds out if an answer is any good: when it is not, the call has used nevertheless what
+    the answer has ``told``, if it has told."""
+    try:
+        yield
+    except ProviderError:
+        if told.input_told or told.output_told:
+            exchange.spend(so_far(told, exchange.prompt))
+        raise
+
+
 class Asking:
     """``with Asking(call.exchange):`` around all that is done until there is an answer: when it ends with an
     exception, what the call has used is noted in its exchange."""
@@ -101,13 +115,12 @@ class Asking:
         exchange = self._exchange
         if isinstance(error, ProviderError):
             exchange.attempts += error.attempts - 1
-        if error is None or exchange.prompt is None or _is_refusal(error):
+        if error is None or exchange.prompt is None or is_refusal(error):
             return
-        if not (exchange.usage.estimated or exchange.usage.input_told):  # an answer that began knows better
-            exchange.usage = Usage(input_tokens=exchange.prompt(), estimated=frozenset(("input", "output")))
+        exchange.spend(Usage(input_tokens=exchange.prompt(), estimated=frozenset(("input", "output"))))
 
 
-def _is_refusal(error: BaseException) -> bool:
+def is_refusal(error: BaseException) -> bool:
     """Whether ``error`` says that the upstream has done nothing for the request."""
     if isinstance(error, Timeout):
         return error.stage in ("connect", "write")

@@ -48,6 +48,21 @@ class Usage:
         """OpenAI's ``prompt_tokens``: everything that was read, cached or not."""
         return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
 
+    def plus(self, later: Usage) -> Usage:
+        """What was used here and by ``later``, which tells the price of both if either does."""
+        return Usage(
+            self.input_tokens + later.input_tokens,
+            self.output_tokens + later.output_tokens,
+            self.cache_read_tokens + later.cache_read_tokens,
+            self.cache_write_5m_tokens + later.cache_write_5m_tokens,
+            self.cache_write_1h_tokens + later.cache_write_1h_tokens,
+            self.reasoning_tokens + later.reasoning_tokens,
+            self.web_searches + later.web_searches,
+            later.variant or self.variant,
+            later.geo or self.geo,
+            estimated=self.estimated | later.estimated,
+        )
+
 
 @dataclass(slots=True, frozen=True)
 class ModelCapabilities:
@@ -164,7 +179,9 @@ class Exchange:
     """What becomes of one call at its upstream; right at any moment, also once the call has raised or was
     cancelled while it waited. The provider fills it in; an answer has the same by its own attributes.
 
-    ``attempts``: times that an upstream was asked. ``usage``: what a call has used that came to no answer.
+    ``attempts``: times that an upstream was asked. ``usage``: what all of them have used that came to no
+    answer; a provider may ask again in another manner, and is billed for each time. What the answer has used
+    comes to it.
     """
 
     __slots__ = ("attempts", "prompt", "upstream_request_id", "usage")
@@ -173,13 +190,19 @@ class Exchange:
         self.attempts = 0
         self.upstream_request_id: str | None = None
         self.usage = Usage()
-        #: About how many tokens the request is that was sent last; None before anything was sent.
+        #: About how many tokens the request is that was sent last; None before anything was sent, and once
+        #: it is known what that has used.
         self.prompt: Callable[[], int] | None = None
 
     def sending(self, prompt: Callable[[], int]) -> None:
         """An upstream is asked, by a request of about ``prompt()`` tokens."""
         self.attempts += 1
         self.prompt = prompt
+
+    def spend(self, usage: Usage) -> None:
+        """What was sent last has used ``usage``, and came to no answer."""
+        self.usage = self.usage.plus(usage)
+        self.prompt = None
 
 
 def _no_session() -> str:

@@ -59,7 +59,7 @@ def embeddings(dispatcher: Dispatcher) -> Handler:
         completion = begin(request, target, call.exchange)
         found = await target.provider.embed(call)
         completion.model = presentable(found.model)
-        call.exchange.usage = found.usage
+        call.exchange.spend(found.usage)
         headers = target_headers(target, completion.model, state)
         dropped = [n for n, v in body.items() if n not in _READ and v is not None and _NAME.fullmatch(n)]
         if not isinstance(provider, str | None):

@@ -25,6 +25,8 @@ from .tap import Tap
 
 _STREAM = b"text/event-stream"
 _JSON = b"application/json"
+#: Bytes of an answer that is no stream; as a rule they are some kilobytes.
+MAX_ANSWER = 32 * 1024 * 1024
 
 
 class Answer(ByteSource, Protocol):
@@ -34,10 +36,6 @@ class Answer(ByteSource, Protocol):
     def headers(self) -> Sequence[Header]: ...
 
     def header(self, name: bytes) -> bytes | None: ...
-
-    async def read(self) -> bytes:
-        """The rest of the body. Raises ``ProviderError``."""
-        ...
 
 
 class MessagesReply:
@@ -98,8 +96,8 @@ class MessagesReply:
             else:
                 await self._read_whole()
         except BaseException as error:
-            if self._tap.usage.input_told:
-                self._exchange.usage = self.usage
+            if self._tap.usage.input_told or any(self._tap.said()):  # an answer that has begun
+                self._exchange.spend(self.usage)
             await self.aclose()
             if isinstance(error, ProviderError):
                 error.sign(self._provider, self.upstream_request_id)
@@ -160,12 +158,13 @@ class MessagesReply:
     async def _read_whole(self) -> None:
         if not self.content_type.lower().startswith(_JSON):
             raise wrong_content_type(self.content_type, _JSON, provider=self._provider)
-        body = self._first = await self._response.read()
+        body = self._first = await self._body()
         try:
             message = orjson.loads(body)
         except ValueError:
             message = None
         if not isinstance(message, dict):
+            self._tap.sample(body)
             raise ProtocolError("The upstream's answer is not a JSON object.")
         if message.get("type") == "error":
             raise from_event(message.get("error"), provider=self._provider)
@@ -174,6 +173,25 @@ class MessagesReply:
             if not self._tap.usage.output_told:
                 self._tap.sample(body)
             self._tap.first_token_at = time.perf_counter()
+
+    async def _body(self) -> bytes:
+        """All of it. What has come of one that breaks off, or is left, the tap has seen."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await self._response.read_some():
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_ANSWER:
+                    raise ProtocolError(
+                        f"The upstream's answer exceeds {MAX_ANSWER} bytes.",
+                        code="upstream_too_large",
+                        retryable=False,
+                    )
+        except BaseException:
+            self._tap.sample(b"".join(pieces))
+            raise
+        return b"".join(pieces)
 
     async def _rest(self) -> bytes:
         """What follows the last event: nothing, as a rule, but the end of the body, without which the

@@ -35,13 +35,6 @@ class SdkSource:
         self.ended = not data
         return data
 
-    async def read(self) -> bytes:
-        """The rest of the body. Raises ``ProviderError``."""
-        parts: list[bytes] = []
-        while data := await self.read_some():
-            parts.append(data)
-        return b"".join(parts)
-
     async def aclose(self) -> None:
         """Stop the upstream. Idempotent."""
         await self._response.aclose()

@@ -19,7 +19,7 @@ from ..base import Feature
 from ..errors import ContextTooLong, ProtocolError
 from ..http.types import Header, HttpClient, Timeouts
 from ..reply import NewTranslator, TranslatedReply
-from ..spent import Asking, so_far
+from ..spent import Asking, paid, so_far
 from ..translate import ollama_errors
 from ..translate.chat_ollama import OllamaRequest, to_ollama
 from ..translate.ollama_chat import GenerateTranslator, OllamaTranslator
@@ -168,9 +168,11 @@ class OllamaProvider:
         usage = Usage(output_told=True)
         if (told := counted(count)) is not None:
             usage.input_tokens, usage.input_told = told, True
-        call.exchange.usage = usage = so_far(usage, call.exchange.prompt)
+        usage = so_far(usage, call.exchange.prompt)
+        with paid(call.exchange, usage):
+            vectors = self._vectors(found.get("embeddings"), call)
         return Embeddings(
-            self._vectors(found.get("embeddings"), call),
+            vectors,
             model if isinstance(model, str) else call.model,
             usage,
             call.exchange.attempts,

@@ -18,9 +18,9 @@ from ..errors import BadRequest, ProviderError, UpstreamFailed, wrong_content_ty
 from ..estimate import TokenRatios, embedded
 from ..http.types import Header, HttpClient, HttpResponse, Timeouts
 from ..reply import StreamedReply, TranslatedReply
-from ..spent import Asking
+from ..spent import Asking, paid
 from ..translate.anthropic_errors import MAX_BODY
-from ..types import ChatCall, CompletionCall, Embeddings, EmbeddingsCall, ModelInfo
+from ..types import ChatCall, CompletionCall, Embeddings, EmbeddingsCall, Exchange, ModelInfo, Usage
 from . import completions, embeddings
 from .capacity import with_room
 from .chunk_translator import ChunkTranslator
@@ -212,10 +212,10 @@ class OpenAICompatibleProvider:
         exchange.attempts += response.attempts - 1
         dropped = lost(call, manner)
         request_id = request_id_of(response.header)
-        source = response if wanted else WholeStream(response, self._errors, request_id)
+        source = response if wanted else WholeStream(response, self._errors, exchange, request_id)
         reply: StreamedReply | WholeReply
         try:
-            await self._check(response, _EVENT_STREAM if wanted else _JSON)
+            await self._check(response, _EVENT_STREAM if wanted else _JSON, exchange)
             if shape is not None:
                 reply = TranslatedReply(
                     source,
@@ -260,7 +260,9 @@ class OpenAICompatibleProvider:
         exchange.attempts += response.attempts - 1
         content, request_id = await self._whole(response, MAX_EMBEDDINGS)
         exchange.upstream_request_id = request_id
-        return parsed(content, self._errors, request_id)
+        told = Usage()
+        with paid(exchange, told):
+            return parsed(content, self._errors, told, request_id)
 
     async def _request(
         self,
@@ -289,18 +291,20 @@ class OpenAICompatibleProvider:
                 error.sign(self.name, request_id)
                 raise
 
-    async def _check(self, response: HttpResponse, wanted: bytes) -> None:
-        """Raise unless ``response`` is an answer of the wanted type."""
+    async def _check(self, response: HttpResponse, wanted: bytes, exchange: Exchange | None = None) -> None:
+        """Raise unless ``response`` is an answer of the wanted type. ``exchange`` is told what
+        another one has used."""
         kind = (response.header(b"content-type") or b"").lower()
         if response.status == 200 and kind.startswith(wanted):
             return
         body = await self._read_error(response)
         if response.status != 200:
             raise self._errors.of_response(response.status, response.header, body)
-        if kind.startswith(_JSON):  # an error that came with status 200, instead of a stream
-            parsed(body, self._errors, request_id_of(response.header))
-        request_id = request_id_of(response.header)
-        raise wrong_content_type(kind, wanted, provider=self.name, upstream_request_id=request_id)
+        request_id, told = request_id_of(response.header), Usage()
+        with paid(exchange or Exchange(), told):
+            if kind.startswith(_JSON):  # an error that came with status 200, instead of a stream
+                parsed(body, self._errors, told, request_id)
+            raise wrong_content_type(kind, wanted, provider=self.name, upstream_request_id=request_id)
 
     async def _read_error(self, response: HttpResponse) -> bytes:
         """The body of an error; the status says enough when it cannot be read."""

@@ -141,6 +141,8 @@ class ChunkTranslator(AnswerTranslator):
             chunk = orjson.loads(data)
         except ValueError:
             raise Malformed("an event that is not JSON") from None
+        if isinstance(chunk, dict):
+            usages.note_of_chunk(self.usage, chunk)  # also of an error
         error = error_in(chunk)
         if error is not None or name == b"error":
             raise self._errors.of_event(error or object_in(chunk), request_id=self._request_id)
@@ -149,12 +151,8 @@ class ChunkTranslator(AnswerTranslator):
         self._chunk(chunk, raw)
 
     def _chunk(self, chunk: dict[str, Any], raw: bytes) -> None:
-        if used := chunk.get("usage"):
-            usages.note_of_chunk(self.usage, used, chunk)
-        elif isinstance(groq := chunk.get("x_groq"), dict):  # Groq's first way to report it
-            if (error := error_in(groq)) is not None:
-                raise self._errors.of_event(error, request_id=self._request_id)
-            usages.note_of_chunk(self.usage, groq.get("usage"), chunk)
+        if (error := error_in(chunk.get("x_groq"))) is not None:  # Groq's reason to stop early
+            raise self._errors.of_event(error, request_id=self._request_id)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             return  # an event of tomorrow
@@ -163,7 +161,7 @@ class ChunkTranslator(AnswerTranslator):
         for choice in choices:
             if isinstance(choice, dict) and choice.get("index") in (0, None):
                 plain = self._choice(choice)
-                if plain is not None and raw and not used and len(choices) == 1 and self._runs:
+                if plain is not None and raw and not chunk.get("usage") and len(choices) == 1 and self._runs:
                     self._begin_run(raw, *plain)
 
     def _start(self, chunk: dict[str, Any]) -> None:

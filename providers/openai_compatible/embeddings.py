@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from typing import Any
 
-from ..spent import so_far
+from ..spent import paid, so_far
 from ..translate._check import as_json
 from ..types import Embeddings, EmbeddingsCall, Usage, Vector
 from . import usage as usages
@@ -28,8 +28,15 @@ def read(answer: dict[str, Any], call: EmbeddingsCall, errors: Errors) -> Embedd
     usage = Usage(output_told=True)
     usages.note(usage, answer.get("usage"))
     exchange = call.exchange
-    exchange.usage = usage = so_far(usage, exchange.prompt)  # what is no good is billed nevertheless
-    data = answer.get("data")
+    usage = so_far(usage, exchange.prompt)
+    with paid(exchange, usage):
+        vectors = _vectors(answer.get("data"), call, errors)
+    model = answer.get("model")
+    name = model if isinstance(model, str) and model else call.model
+    return Embeddings(vectors, name, usage, exchange.attempts, exchange.upstream_request_id)
+
+
+def _vectors(data: object, call: EmbeddingsCall, errors: Errors) -> list[Vector]:
     if not isinstance(data, list) or len(data) != len(call.inputs):
         raise errors.malformed("did not answer with one embedding for each input")
     vectors: list[Vector | None] = [None] * len(data)
@@ -38,10 +45,7 @@ def read(answer: dict[str, Any], call: EmbeddingsCall, errors: Errors) -> Embedd
         if type(index) is not int or not 0 <= index < len(data) or vectors[index] is not None:
             raise errors.malformed("answered with embeddings whose order is unknown")
         vectors[index] = _vector(entry.get("embedding"), errors)
-    model = answer.get("model")
-    found = [vector for vector in vectors if vector is not None]
-    name = model if isinstance(model, str) and model else call.model
-    return Embeddings(found, name, usage, exchange.attempts, exchange.upstream_request_id)
+    return [vector for vector in vectors if vector is not None]
 
 
 def _vector(value: object, errors: Errors) -> Vector:

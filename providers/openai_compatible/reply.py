@@ -10,7 +10,7 @@ import orjson
 
 from ..errors import ProviderError
 from ..http.types import HttpResponse
-from ..spent import so_far, words_in
+from ..spent import is_refusal, so_far, words_in
 from ..types import ChatCall, Usage
 from . import usage as usages
 from .errors import Errors, error_in
@@ -88,8 +88,8 @@ class WholeReply:
             if self._response.ended:
                 self._answer = self._understood()
         except BaseException:
-            if self.reported.input_told or (self.first_token_at is not None and not self._response.ended):
-                self._exchange.usage = self.usage  # some of it has come, or all but the answer
+            if self.first_token_at is not None:  # some of it has come, or all but the answer
+                self._exchange.spend(self.usage)
             raise
 
     async def completion(self) -> dict[str, Any]:
@@ -133,16 +133,14 @@ class WholeReply:
 
     def _understood(self) -> dict[str, Any]:
         """The answer. Raises ``ProviderError`` for a body that is an error after all, or no answer."""
-        answer = parsed(b"".join(self._pieces), self._errors, self.upstream_request_id)
-        # First of all: what is no good is billed nevertheless.
-        usages.note(self.reported, answer.get("usage"))
-        usages.note_tier(self.reported, answer.get("service_tier"))
-        choices = answer.get("choices")
-        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-            raise self._errors.malformed("answered without choices", request_id=self.upstream_request_id)
-        for choice in choices:
-            if isinstance(error := choice.get("error"), dict):
-                raise self._errors.of_event(error, request_id=self.upstream_request_id)
+        told = self.reported
+        try:
+            answer = parsed(b"".join(self._pieces), self._errors, told, self.upstream_request_id)
+        except ProviderError as failure:
+            if is_refusal(failure) and not told.input_told:
+                told.input_told = told.output_told = True  # it has done nothing for the request
+            raise
+        choices = choices_in(answer, self._errors, self.upstream_request_id)
         if isinstance(model := answer.get("model"), str) and model:
             self.model = model
         reason = choices[0].get("finish_reason") if choices else None
@@ -156,15 +154,29 @@ class WholeReply:
         return 1, words_in(b"".join(self._pieces), self._size)[1]
 
 
-def parsed(body: bytes, errors: Errors, request_id: str | None = None) -> dict[str, Any]:
-    """The JSON object that an answer of status 200 consists of. Raises ``ProviderError``, also for an
-    error that came with that status."""
+def parsed(body: bytes, errors: Errors, told: Usage, request_id: str | None = None) -> dict[str, Any]:
+    """The JSON object that an answer of status 200 consists of. What it tells of its usage comes to ``told``
+    first of all: what is no good is billed nevertheless. Raises ``ProviderError``, also for an error that
+    came with that status."""
     try:
         answer = orjson.loads(body)
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
         raise errors.malformed("answered with something that is not a JSON object", request_id=request_id)
+    usages.note(told, answer.get("usage"))
+    usages.note_tier(told, answer.get("service_tier"))
     if not answer.get("choices") and (error := error_in(answer)) is not None:
         raise errors.of_event(error, request_id=request_id)
     return answer
+
+
+def choices_in(answer: dict[str, Any], errors: Errors, request_id: str | None = None) -> list[dict[str, Any]]:
+    """The choices of a whole ``answer``. Raises ``ProviderError`` where there are none, or one has failed."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise errors.malformed("answered without choices", request_id=request_id)
+    for choice in choices:
+        if isinstance(error := choice.get("error"), dict):
+            raise errors.of_event(error, request_id=request_id)
+    return choices

@@ -239,6 +239,7 @@ class ChunkTap:
                 self._mould = None
                 continue
             chunk = self._parsed(event.data)
+            usages.note_of_chunk(self.usage, chunk)  # also of an error
             if event.event == b"error":
                 raise self._errors.of_event(error_in(chunk) or chunk, request_id=self._request_id)
             if not self._chunk(chunk):
@@ -249,12 +250,9 @@ class ChunkTap:
         """Take note of one chunk; False when it is not for the client."""
         if (error := error_in(chunk)) is not None:
             raise self._errors.of_event(error, request_id=self._request_id)
-        if used := chunk.get("usage"):
-            usages.note_of_chunk(self.usage, used, chunk)
-        elif isinstance(groq := chunk.get("x_groq"), dict):  # Groq's first way to report it
-            if (error := error_in(groq)) is not None:  # why it stopped early (groq SDK, XGroq.error)
-                raise self._errors.of_event(error, request_id=self._request_id)
-            usages.note_of_chunk(self.usage, groq.get("usage"), chunk)
+        # Why Groq has stopped early (groq SDK, XGroq.error).
+        if (error := error_in(chunk.get("x_groq"))) is not None:
+            raise self._errors.of_event(error, request_id=self._request_id)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             return False  # an event of tomorrow: clients do not skip what they do not know, they break
@@ -266,7 +264,7 @@ class ChunkTap:
         for choice in choices:
             if isinstance(choice, dict):
                 self._choice(choice)
-        return bool(choices) or not used or not self._hide_usage
+        return bool(choices) or not chunk.get("usage") or not self._hide_usage
 
     def _choice(self, choice: dict[str, Any]) -> None:
         if isinstance(error := choice.get("error"), dict):

@@ -44,9 +44,12 @@ def note_tier(usage: Usage, said: object) -> None:
         usage.variant = f"service_tier={said}"
 
 
-def note_of_chunk(usage: Usage, found: object, chunk: dict[str, Any]) -> None:
-    """Put the figures ``found`` in ``chunk`` into ``usage``. Some servers say in each chunk how far they are,
-    and one in the middle does not say it all."""
+def note_of_chunk(usage: Usage, chunk: dict[str, Any]) -> None:
+    """Put the figures that ``chunk`` tells, if any, into ``usage``. Some servers say in each chunk how far
+    they are, and one in the middle does not say it all."""
+    found = chunk.get("usage") or _object(chunk.get("x_groq")).get("usage")  # Groq's first way to report it
+    if not found:
+        return
     choices = chunk.get("choices")
     ends = not isinstance(choices, list) or all(_object(choice).get("finish_reason") for choice in choices)
     note(usage, found, final=ends)

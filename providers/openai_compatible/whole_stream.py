@@ -12,19 +12,24 @@ from typing import Any
 import orjson
 
 from ..http.types import HttpResponse
+from ..spent import paid
+from ..types import Exchange, Usage
 from .errors import Errors
-from .reply import MAX_ANSWER, parsed
+from .reply import MAX_ANSWER, choices_in, parsed
 from .stream import DONE
 
 
 class WholeStream:
     """A :class:`~providers.reply.ByteSource`: one chunk that says everything, its usage, and the end."""
 
-    __slots__ = ("_errors", "_read", "_request_id", "_response")
+    __slots__ = ("_errors", "_exchange", "_read", "_request_id", "_response")
 
-    def __init__(self, response: HttpResponse, errors: Errors, request_id: str | None) -> None:
+    def __init__(
+        self, response: HttpResponse, errors: Errors, exchange: Exchange, request_id: str | None
+    ) -> None:
         self._response = response
         self._errors = errors
+        self._exchange = exchange
         self._request_id = request_id
         self._read = False
 
@@ -39,10 +44,10 @@ class WholeStream:
             return b""
         body = await self._response.read(MAX_ANSWER)
         self._read = True
-        answer = parsed(body, self._errors, self._request_id)
-        choices = answer.get("choices")
-        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-            raise self._errors.malformed("answered without choices", request_id=self._request_id)
+        told = Usage()
+        with paid(self._exchange, told):
+            answer = parsed(body, self._errors, told, self._request_id)
+            choices = choices_in(answer, self._errors, self._request_id)
         return _events(answer, choices)
 
     async def aclose(self) -> None:

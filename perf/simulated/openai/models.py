@@ -21,6 +21,7 @@ Quirk = Literal[
     "legacy-max-tokens",  # refuses max_completion_tokens
     "nine-letter-ids",  # wants tool call ids of nine letters and digits, as Mistral
     "error-200",  # refuses with HTTP 200 and an error object, as OpenRouter after it has begun
+    "paid-refusals",  # refuses when it has read the prompt, in an answer, and bills it, as OpenRouter may
     "json-stream",  # answers a stream with one JSON object
     "functions-only",  # takes no custom tools, as vLLM
     "functions-only-500",  # as llama.cpp, which says so with HTTP 500

@@ -28,6 +28,7 @@ from ..scenario import PLAIN, Scenario, directive
 from . import completions, embeddings
 from .chunks import bill_of_usage, completion, frames, usage_of
 from .models import MODELS, OpenAIModel, find
+from .paid import paid_refusal
 from .quirks import check_quirks
 from .refusal import OpenAIRefusal, missing, refusal_of, wrong_type
 from .strict import check_request
@@ -143,6 +144,8 @@ class OpenAIMount:
                 check_request(request, model)
                 check_quirks(request, model, _tokens(received))
             except OpenAIRefusal as refused:
+                if "paid-refusals" in model.quirks:
+                    return _paid(refused, request, model, _tokens(received))
                 if "error-200" not in model.quirks:
                     raise
                 return refuse(refused, status=200)
@@ -158,7 +161,12 @@ class OpenAIMount:
         completions.check_model(model)
         if self._strict and (scenario is None or scenario.strict):
             _check_quirks(request, model)
-            completions.check_request(request, model)
+            try:
+                completions.check_request(request, model)
+            except OpenAIRefusal as refused:
+                if "paid-refusals" not in model.quirks:
+                    raise
+                return _paid(refused, request, model, _tokens(received))
         try:
             return _completed(received, request, model, scenario)
         except _NONSENSE as error:
@@ -201,6 +209,14 @@ def _completed(
         return billed(stream_answer(scenario, written, _DIALECT), bill_of_usage(plan, usage))
     program = _whole(scenario, completions.completion(plan, request, usage))
     return program if scenario.fault == "error" else billed(program, bill_of_usage(plan, usage))
+
+
+def _paid(refused: OpenAIRefusal, request: dict[str, Any], model: OpenAIModel, tokens: int) -> Program:
+    """The program of a refusal that is billed."""
+    stream = request.get("stream") is True and "json-stream" not in model.quirks
+    body, bill = paid_refusal(refused, request, model, tokens, stream=stream)
+    kind = _DIALECT.content_type if stream else _JSON
+    return billed(whole(200, kind, body, None, _HEADERS), bill)
 
 
 def refuse(refusal: OpenAIRefusal, scenario: Scenario | None = None, *, status: int | None = None) -> Program:

@@ -323,3 +323,22 @@ async def test_what_is_wrong_with_the_gateways_key_is_told_to_nobody(status: int
     assert failure.value.upstream_error is None
     assert failure.value.upstream_headers == ()
     assert "canary" not in str(failure.value)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("size", [60, 10_000])
+async def test_a_whole_answer_of_which_not_all_is_there_counts_its_words(size: int, lost: bool) -> None:
+    """The connection is lost, or what ended is no JSON."""
+    content = [{"type": "text", "text": "word " * 60}]
+    body = orjson.dumps({"type": "message", "model": "claude-new", "content": content})[:-5]
+    reads: list[bytes | ProviderError] = [body[at : at + size] for at in range(0, len(body), size)]
+    if lost:
+        reads.append(ProtocolError("It is lost.", stage="read"))
+    request = orjson.dumps({"messages": [{"role": "user", "content": "Hi"}]})
+    call = MessagesCall(request, "claude-opus-5")
+    claude = AnthropicProvider(Client(Scripted(*reads, headers=JSON)), api_key=KEY)
+    with pytest.raises(ProtocolError):
+        await claude.messages(call)
+    found = call.exchange.usage
+    assert found.estimated == frozenset(("input", "output"))
+    assert (40 < found.output_tokens < 100, found.input_tokens > 0) == (True, True)
