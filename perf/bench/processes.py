@@ -95,16 +95,16 @@ class Process:
     def cpu_seconds(self) -> float:
         """CPU time of the tree so far."""
         if not _ON_PROC:
-            return sum(_ps(pid, "time") for pid in _tree(self.pid))
-        return sum(_cpu_seconds(pid) for pid in _tree(self.pid))
+            return sum(_ps(pid, "time") for pid in tree(self.pid))
+        return sum(map(cpu_seconds, tree(self.pid)))
 
     def memory(self) -> tuple[float, float | None]:
         """``(RSS, PSS)`` of the tree in MB; PSS is None where it is not known."""
         if not _ON_PROC:
-            return sum(_ps(pid, "rss") for pid in _tree(self.pid)) / 1024, None
+            return sum(_ps(pid, "rss") for pid in tree(self.pid)) / 1024, None
         rss = pss = 0
         known = True
-        for pid in _tree(self.pid):
+        for pid in tree(self.pid):
             try:
                 text = (_PROC / str(pid) / "smaps_rollup").read_text()
             except OSError:
@@ -192,7 +192,7 @@ def _answers(port: int, path: str | None) -> bool:
         return False
 
 
-def _tree(root: int) -> list[int]:
+def tree(root: int) -> list[int]:
     """``root`` and its descendants."""
     children: dict[int, list[int]] = {}
     for pid, parent in _parents():
@@ -201,6 +201,16 @@ def _tree(root: int) -> list[int]:
     for pid in found:  # grows while it is walked
         found.extend(children.get(pid, ()))
     return found
+
+
+def command(pid: int) -> str:
+    """Its command line; "" when the process has gone."""
+    if not _ON_PROC:
+        return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+    try:
+        return (_PROC / str(pid) / "cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def _parents() -> list[tuple[int, int]]:
@@ -222,7 +232,7 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """The scheduler's own count in nanoseconds, or the ticks of 10 ms, of which a short load has few."""
     try:
         threads = [(task / "schedstat").read_text() for task in (_PROC / str(pid) / "task").iterdir()]

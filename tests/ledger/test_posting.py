@@ -69,9 +69,8 @@ async def test_rows_are_the_same_in_bulk_and_one_by_one(
     found = await recorded(engine)
     async with engine.connect() as connection:
         # As they are stored: SQLite compares times as texts.
-        times = dict(
-            (await connection.execute(select(requests.c.id, type_coerce(requests.c.at, Text)))).all()
-        )
+        query = select(requests.c.id, type_coerce(requests.c.at, Text).label("at"))
+        times: dict[str, Any] = {one.id: one.at for one in await connection.execute(query)}
     for number in range(len(values)):
         bulk, slow = (found[f"{prefix}-{number}"]._asdict() for prefix in ("bulk", "slow"))
         assert times[bulk.pop("id")] == times[slow.pop("id")]
