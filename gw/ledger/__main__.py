@@ -21,7 +21,7 @@ from .process import EASE, HURRY
 from .spool import has_work, lock, spool_dir
 from .status import Status, read_status, write_status
 
-#: Traffic comes first: where cores are scarce, the recorder has a seventieth of one (sched(7)), some 300 rows
+#: Traffic comes first: where cores are scarce, the recorder has a seventieth of one (sched(7)), some 400 rows
 #: a second, until too much waits for it.
 NICENESS = 19
 #: Shares of SPOOL_MAX_BYTES that wait when it gets into a hurry, and when that is over.
