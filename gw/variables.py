@@ -183,7 +183,7 @@ VARIABLES: tuple[Variable, ...] = (
         "State",
         "REDIS_URL",
         None,
-        "share Claude's thinking between workers and replicas (later limits and cache, too)",
+        "share limits and Claude's thinking between workers and replicas (later the cache, too)",
         secret=True,
     ),
     _v(
