@@ -211,6 +211,21 @@ async def test_what_is_not_there_or_not_allowed_is_said(
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_whole_key_in_a_url_is_refused_and_not_repeated(gateway: Gateway) -> None:
+    made = await gateway.made("/admin/projects/default/keys", {})
+    for method, path in (
+        ("GET", f"/admin/keys/{made['key']}"),
+        ("DELETE", f"/admin/keys/{made['key']}"),
+        ("GET", f"/admin/usage?key={made['key']}"),
+    ):
+        answer = await gateway.ask(method, path)
+        assert answer.status == 400
+        assert answer.json()["error"]["param"] == "key"
+        assert "between the key's two underscores" in answer.json()["error"]["message"]
+        assert made["key"][-64:].encode() not in answer.body
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_without_projects_their_routes_name_the_variable(database: Ledger) -> None:
     async with gateway_over(database, ENABLE_MULTI_PROJECT="0") as gateway:
         for method, path in (("GET", "/admin/projects"), ("POST", "/admin/projects/default/keys")):

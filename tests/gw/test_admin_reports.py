@@ -346,3 +346,13 @@ async def test_the_recorders_state_is_shown(database: Ledger, anyio_backend: str
                 status.rejected,
                 status.error,
             )
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_choice_among_requests_is_not_passed_over_in_a_summary(gateway: Gateway) -> None:
+    for query in ("kind=aborted", "view=summary&kind=failed"):
+        error = (await gateway.get(f"/admin/errors?{query}")).json()["error"]
+        assert (error["param"], error["code"]) == ("kind", "invalid_parameter")
+        assert "view=requests" in error["message"]
+    (row,) = await rows(gateway, f"/admin/errors?view=requests&{MARCH}")
+    assert row["status"] == 503

@@ -50,6 +50,18 @@ def path_text(name: str, help: str) -> Parameter:
     return Parameter(name, help, plain_text, {"type": "string"}, in_path=True)
 
 
+def key_text(name: str, help: str, *, in_path: bool = False) -> Parameter:
+    """The id of a key. Some will paste the whole key: it is refused without being repeated."""
+
+    def read(value: str) -> str:
+        if value.startswith("gw_"):
+            raise ValueError("it must be the id alone, what stands between the key's two underscores")
+        return plain_text(value)
+
+    schema = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT, "not": {"pattern": "^gw_"}}
+    return Parameter(name, help, read, schema, in_path=in_path)
+
+
 def choice(name: str, help: str, allowed: Iterable[str], default: str | None = None) -> Parameter:
     names = tuple(allowed)
 

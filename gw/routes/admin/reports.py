@@ -69,6 +69,8 @@ async def errors(admin: Admin, call: Call) -> Response:
     """Failures that are alike, or the single rows that failed, were aborted or have estimated counts."""
     if call.values["view"] == "requests":
         return await _single(admin, call)
+    if call.values["kind"] is not None:
+        raise BadParameter("kind", "it chooses among single requests: say view=requests, too")
 
     async def ask(engine: AsyncEngine, filters: Filters) -> tuple[Rows, str | None]:
         from ...store.reports import failures
@@ -133,7 +135,7 @@ async def _single(admin: Admin, call: Call) -> Response:
     async def ask(engine: AsyncEngine, filters: Filters) -> tuple[Rows, str | None]:
         from ...store.reports import list_requests
 
-        kind: dict[str, Any] = {call.values["kind"]: True}
+        kind: dict[str, Any] = {call.values["kind"] or "failed": True}
         page = await list_requests(engine, filters, **kind, **_paging(call))
         return [rows.request_row(row) for row in page.rows], page.next
 

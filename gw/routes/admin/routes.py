@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ...wire import GROUPS
 from . import examples, projects, reports, rows, status
-from .parameters import Parameter, choice, choices, flag, moment, path_text, text, whole
+from .parameters import Parameter, choice, choices, flag, key_text, moment, path_text, text, whole
 from .schemas import TEXT, TIME, Shape, fields, listed, maybe, page, ref
 from .table import Handle, Route
 
 _AFTER = text("after", "`next` of the page before.")
 _LIMIT = whole("limit", "Items of a page.", 1, 500, default=100)
 _PROJECT = path_text("project", "Id of a project.")
-_KEY = path_text("key", "Id of a key: what stands between the two underscores.")
+_KEY = key_text("key", "Id of a key: what stands between the two underscores.", in_path=True)
 
 _PROJECTS = (
     Route(
@@ -165,7 +165,7 @@ _TO = moment("to", "Requests before this time.")
 _FORMAT = choice("format", "`accept: text/csv` asks for the table, too.", ("json", "csv"))
 _WHICH = (
     text("project", "Id of a project."),
-    text("key", "Id of a key, or the fingerprint of GATEWAY_API_KEY."),
+    key_text("key", "Id of a key, or the fingerprint of GATEWAY_API_KEY."),
     text("model", "The model that answered."),
     text("provider", "The provider that answered."),
 )
@@ -235,7 +235,11 @@ _REPORTS = (
         rows.FAILURES,
         examples.FAILURE,
         choice("view", "Failures that are alike, or single requests.", ("summary", "requests"), "summary"),
-        choice("kind", "Which single requests.", ("failed", "aborted", "estimated"), "failed"),
+        choice(
+            "kind",
+            "Which single requests (`failed`): with `view=requests`.",
+            ("failed", "aborted", "estimated"),
+        ),
         *_WHICH,
         alone=rows.REQUESTS,
     ),
