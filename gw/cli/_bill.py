@@ -28,6 +28,9 @@ class Bill:
     by: tuple[str, ...]
     rows: tuple[Usage, ...]
     unpriced: tuple[str, ...]
+    #: Whose it is alone; None: everybody's.
+    project: str | None = None
+    key: str | None = None
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -90,9 +93,13 @@ def saved_in(row: Usage) -> Amount:
 
 
 def as_text(bill: Bill) -> str:
-    title = f"Usage from {_moment(bill.since)} to {_moment(bill.until)} (UTC)"
+    whose = [
+        f"{what} {one}" for what, one in (("project", bill.project), ("key", bill.key)) if one is not None
+    ]
+    of = "".join(f" of {printable(one)}" for one in whose)
+    title = f"Usage{of} from {_moment(bill.since)} to {_moment(bill.until)} (UTC)"
     if not bill.rows or not sum(row.requests for row in bill.rows):
-        return f"{title}\n\nNo requests."
+        return f"{title}\n\nNo requests{of}."
     parts = [title]
     layers = bill.by_layer() if LAYER in bill.by and bill.groups else bill.total().saved
     if bill.groups or LAYER not in bill.by:

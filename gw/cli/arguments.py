@@ -142,17 +142,19 @@ def _keys(actions: Any) -> None:
     listed = _action(actions, "list", "keys, in the order in which they were made", "gw keys list research")
     listed.add_argument("project", nargs="?", help="of this project only")
     listed.add_argument("--all", action="store_true", help="also those revoked or expired")
+    show = _action(actions, "show", "one key with its limits", "gw keys show KEY")
+    show.add_argument("id", type=key_id, metavar="KEY")
     change = _action(actions, "set", "change a key", "gw keys set KEY --rpm 10 --expires none")
-    change.add_argument("id", metavar="KEY")
+    change.add_argument("id", type=key_id, metavar="KEY")
     _terms(change)
     change.add_argument("--expires", type=_moment_or_none, metavar="WHEN", help="as for create, or none")
     rotate = _action(actions, "rotate", "make a key in the place of another", "gw keys rotate KEY")
-    rotate.add_argument("id", metavar="KEY")
+    rotate.add_argument("id", type=key_id, metavar="KEY")
     rotate.add_argument(
         "--overlap", type=_duration, default=86_400, metavar="TIME", help="how long the old one works (1d)"
     )
     revoke = _action(actions, "revoke", "refuse a key from now on, for good", "gw keys revoke KEY")
-    revoke.add_argument("id", metavar="KEY")
+    revoke.add_argument("id", type=key_id, metavar="KEY")
 
 
 def _usage(commands: Any) -> None:
@@ -175,7 +177,7 @@ def _usage(commands: Any) -> None:
         help="some of project, model, key, day, month, provider, dialect, route, layer (default: project)",
     )
     usage.add_argument("--project", metavar="ID", help="of this project only")
-    usage.add_argument("--key", metavar="ID", help="of this key only")
+    usage.add_argument("--key", type=key_id, metavar="ID", help="of this key only")
     as_data = usage.add_mutually_exclusive_group()
     as_data.add_argument("--json", action="store_true", help="as JSON, dollars as exact texts")
     as_data.add_argument("--csv", action="store_true", help="as CSV for spreadsheets")
@@ -210,6 +212,11 @@ def _terms(parser: argparse.ArgumentParser) -> None:
 
 def _env_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env-file", metavar="FILE", default=".env", help="settings file (default: .env)")
+
+
+def key_id(text: str) -> str:
+    """A key's id. Some will give the whole key: its secret goes no further."""
+    return text.split("_")[1] if text.startswith("gw_") else text
 
 
 def _list(text: str) -> str:

@@ -12,7 +12,7 @@ from ..settings import Settings
 from ._database import actor, with_directory
 from ._table import table
 from .arguments import NONE, body_of
-from .projects import changes, limits
+from .projects import changes, details, limits
 from .summary import url
 
 if TYPE_CHECKING:
@@ -40,16 +40,17 @@ async def _create(directory: Directory, args: argparse.Namespace, settings: Sett
 
 
 async def _rotate(directory: Directory, args: argparse.Namespace, settings: Settings) -> None:
-    old = _id(args.id)
-    made = await directory.rotate_key(old, overlap=args.overlap, actor=actor())
-    ends = (await directory.key(old)).expires_at
+    made = await directory.rotate_key(args.id, overlap=args.overlap, actor=actor())
+    ends = (await directory.key(args.id)).expires_at
     assert ends is not None
-    said = f"A key in the place of {old}, which works until {_shown(ends)}: {made.key.id}{_until(made.key)}."
+    said = (
+        f"A key in the place of {args.id}, which works until {_shown(ends)}: {made.key.id}{_until(made.key)}."
+    )
     _issue(args, made, settings, said)
 
 
 async def _revoke(directory: Directory, args: argparse.Namespace, settings: Settings) -> None:
-    revoked = await directory.revoke_key(_id(args.id), actor=actor())
+    revoked = await directory.revoke_key(args.id, actor=actor())
     _show(
         args, revoked, f"Key {revoked.id} of project {revoked.project} is refused within seconds, for good."
     )
@@ -59,7 +60,7 @@ async def _set(directory: Directory, args: argparse.Namespace, settings: Setting
     body = body_of(args)
     if args.expires is not None:
         body["expires_at"] = None if args.expires == NONE else args.expires
-    changed = await directory.update_key(_id(args.id), changes(body), actor=actor())
+    changed = await directory.update_key(args.id, changes(body), actor=actor())
     _show(args, changed, f"Key {changed.id} is changed; every worker knows within seconds.")
 
 
@@ -74,6 +75,13 @@ async def _list(directory: Directory, args: argparse.Namespace, settings: Settin
         print(key_table(found, now))
     else:
         print("There are no keys." if args.all else "There are no active keys (--all shows the others).")
+
+
+async def _display(directory: Directory, args: argparse.Namespace, settings: Settings) -> None:
+    from ..projects.types import key_json
+
+    key = await directory.key(args.id)
+    _show(args, key, details(key_json(key, datetime.now(UTC))))
 
 
 async def every_key(directory: Directory, project: str | None, *, active: bool) -> list[Key]:
@@ -127,11 +135,6 @@ def _show(args: argparse.Namespace, key: Key, said: str) -> None:
     print(json.dumps(key_json(key, datetime.now(UTC)), indent=2) if args.json else said)
 
 
-def _id(text: str) -> str:
-    """A key's id. Some will give the whole key: its secret goes no further."""
-    return text.split("_")[1] if text.startswith("gw_") else text
-
-
 def _until(key: Key) -> str:
     return "" if key.expires_at is None else f", until {_shown(key.expires_at)}"
 
@@ -140,4 +143,11 @@ def _shown(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
-_ACTIONS = {"create": _create, "list": _list, "set": _set, "rotate": _rotate, "revoke": _revoke}
+_ACTIONS = {
+    "create": _create,
+    "list": _list,
+    "show": _display,
+    "set": _set,
+    "rotate": _rotate,
+    "revoke": _revoke,
+}

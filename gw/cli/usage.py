@@ -97,7 +97,9 @@ async def _bill(engine: AsyncEngine, by: tuple[str, ...], filters: Filters) -> B
     named = [*unpriced[:_NAMED], f"{more} more"] if more > 0 else unpriced
     assert filters.since is not None
     assert filters.until is not None
-    return Bill(filters.since, filters.until, by, tuple(rows), tuple(named))
+    return Bill(
+        filters.since, filters.until, by, tuple(rows), tuple(named), project=filters.project, key=filters.key
+    )
 
 
 async def _every(engine: AsyncEngine, groups: tuple[Group, ...], filters: Filters) -> list[Usage]:

@@ -113,6 +113,18 @@ def test_a_key_is_rotated_and_revoked_by_its_id_or_by_itself(gw: Gw) -> None:
     assert second["key"][-64:] not in pasted.out + pasted.err
 
 
+def test_one_key_is_shown_by_its_id_or_by_itself_without_its_secret(gw: Gw) -> None:
+    made = gw("keys", "create", "default", "--name", "ci", "--rpm", "5", "--models", "local:*", "--json").json
+    shown = gw("keys", "show", made["id"])
+    assert shown.code == 0
+    for line in ("name          ci", "rpm           5", "rules.models  local:*", "status        active"):
+        assert line in shown.out
+    again = gw("keys", "show", made["key"], "--json")
+    assert again.json == {name: value for name, value in made.items() if name != "key"}
+    assert made["key"][-64:] not in shown.out + again.out
+    assert gw("keys", "show", "nobody").code == 1
+
+
 def test_who_changed_what_from_the_command_line_is_in_the_audit_log(gw: Gw, database: Ledger) -> None:
     gw("projects", "create", "a")
     key = gw("keys", "create", "a", "--json").json

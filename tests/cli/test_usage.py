@@ -209,6 +209,18 @@ def test_no_cell_of_somebody_elses_text_moves_the_terminal(gw: Gw, database: Led
     assert "\x1b" not in done.out
 
 
+@pytest.mark.usefixtures("recorded")
+def test_a_bill_says_whose_it_is_and_a_whole_key_stands_for_its_id(gw: Gw) -> None:
+    assert gw("usage", "--month", "2026-11", "--project", "a").out.startswith(
+        "Usage of project a from 2026-11"
+    )
+    nobody = gw("usage", "--month", "2026-11", "--project", "nobody")
+    assert "No requests of project nobody." in nobody.out
+    pasted = gw("usage", "--month", "2026-11", "--key", "gw_k2_" + "5" * 64)
+    assert pasted.out == gw("usage", "--month", "2026-11", "--key", "k2").out
+    assert "of key k2 from" in pasted.out
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
