@@ -84,6 +84,10 @@ class Folder:
                 raise OSError(errno.ENOSPC, "SPOOL_MAX_BYTES is reached")
             size = max(size // 2 // mmap.PAGESIZE * mmap.PAGESIZE, self.smallest)
 
+    def make_room(self) -> None:
+        """For what a worker that stops still has in memory: it would be lost, so the bound is doubled."""
+        self._max_bytes *= 2
+
     def tell_lost(self, lost: int) -> None:
         """Write the number where the recorder finds it, also when this process is gone."""
         if lost != self._lost_told and self._alive >= 0:

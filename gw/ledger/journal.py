@@ -92,12 +92,17 @@ class Journal:
         return True
 
     def close(self) -> None:
-        """Bring what waits in memory to the disk if that takes it, and leave all of it to the recorder."""
+        """Bring what waits in memory to the disk if that takes it, up to twice ``max_bytes``, and leave all
+        of it to the recorder."""
+        if self._waiting:
+            self._folder.make_room()  # before the thread looks for the last time
         self._closing = True
         self._wake.set()
         self._thread.join(5.0)
         with self._lock:
             self._limit = 0
+            if self._waiting:
+                logger.error("%d usage records are lost: the disk took none", len(self._waiting))
             self.lost += len(self._waiting)
             self._waiting.clear()
             if self._segment is not None:

@@ -181,6 +181,36 @@ def test_records_without_a_place_are_counted_where_the_recorder_sees_it(tmp_path
     journal.close()
 
 
+def test_what_waits_in_memory_is_not_lost_when_a_gateway_with_a_full_spool_stops(tmp_path: Path) -> None:
+    bound = 2 * SEGMENT
+    journal = Journal(tmp_path, bound, segment_bytes=SEGMENT, memory_bytes=SEGMENT, patience=0.02)
+    names: list[str] = []
+    while not journal.full:
+        names.append(f"n{len(names)}")
+        write(journal, row(names[-1]))
+        assert len(names) < 10_000
+    assert used_bytes(tmp_path) <= bound
+    journal.close()
+    assert (journal.lost, journal.in_memory[0]) == (0, 0)
+    assert used_bytes(tmp_path) <= 2 * bound
+    assert rows_of(tmp_path) == names
+
+
+def test_gateways_that_stop_with_a_full_spool_fill_no_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bound, lost = 2 * SEGMENT, 0
+    for _ in range(5):
+        journal = Journal(tmp_path, bound, segment_bytes=SEGMENT, memory_bytes=2 * SEGMENT, patience=0.02)
+        while not journal.full:
+            write(journal, row("n"))
+        journal.close()
+        assert used_bytes(tmp_path) <= 2 * bound
+        lost = journal.lost
+    assert lost > 0
+    assert f"{lost} usage records are lost" in caplog.text
+
+
 def test_memory_has_an_end_too(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file where the folder should be")
     journal = Journal(tmp_path / "spool", MEBIBYTE, memory_bytes=10_000)
