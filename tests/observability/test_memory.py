@@ -113,8 +113,9 @@ def test_rows_in_any_workers_memory_are_seen_by_all_and_forgotten_when_they_are_
         # Two records for each request, and it is known to every worker and to /admin's own process.
         assert eventually(lambda: admin.metric("gateway_ledger_memory_records") == 2 * REQUESTS)
         assert admin.metric("gateway_ledger_memory_bytes") > 2 * REQUESTS * 50
-        for process in [gateway] * 8 + [admin]:
-            assert eventually(lambda process=process: told(process)["ledger"] == "behind")  # type: ignore[misc]
+        # Whichever worker answers, once it has forgotten what it knew a second ago.
+        assert eventually(lambda: all(told(gateway)["ledger"] == "behind" for _ in range(20)))
+        assert eventually(lambda: told(admin)["ledger"] == "behind")
         assert told(gateway) == {**before, "ledger": "behind"}, "a word, and no more, to strangers"
         assert shown(admin)["memory_records"] == 2 * REQUESTS
         place.unlink()
