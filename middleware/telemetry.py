@@ -228,8 +228,14 @@ def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+#: Nano-dollars below which a float of 53 bits knows each of them: half a million dollars.
+_EXACT = 2**49
+
+
 def _dollars(nano: int) -> str:
-    """Nano-dollars as dollars, to the last of them; a float would round."""
+    """Nano-dollars as dollars, to the last of them."""
+    if -_EXACT < nano < _EXACT:
+        return f"{nano / 1e9:.9f}"
     whole, rest = divmod(nano, 10**9)
     return f"{whole}.{rest:09d}"
 

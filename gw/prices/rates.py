@@ -44,7 +44,7 @@ class Rates:
     ``per_search``: for each search of the web that the provider makes for it.
     """
 
-    __slots__ = ("_base", "_divisor", "_fixed", "_half", "_search", "_tiers")
+    __slots__ = ("_base", "_divisor", "_fixed", "_half", "_nano", "_search", "_tiers")
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class Rates:
         self._base = scaled[0]
         #: The highest first.
         self._tiers = [(level.above, prices) for level, prices in zip(levels, scaled, strict=True)][:0:-1]
+        self._set_nano()
 
     def times(self, factor: Decimal) -> Rates:
         """The same with ``factor`` (above 0) times the price of every token; what is paid for requests and
@@ -80,6 +81,7 @@ class Rates:
         dearer._search = self._search * down
         dearer._base = tuple(price * up for price in self._base)
         dearer._tiers = [(above, tuple(price * up for price in prices)) for above, prices in self._tiers]
+        dearer._set_nano()
         return dearer
 
     def cost(
@@ -97,17 +99,23 @@ class Rates:
         prices = self._base
         if self._tiers:
             prices = self._of(input_tokens + cache_read + write_5m + write_1h)
-        return (
-            input_tokens * prices[0]
-            + (output_tokens - reasoning) * prices[1]
-            + cache_read * prices[2]
-            + write_5m * prices[3]
-            + write_1h * prices[4]
-            + reasoning * prices[5]
-            + searches * self._search
-            + self._fixed
-            + self._half
-        ) // self._divisor
+        exact = input_tokens * prices[0] + (output_tokens - reasoning) * prices[1] + self._fixed + self._half
+        # Most requests have none of these: asking is cheaper than adding 0.
+        if cache_read:
+            exact += cache_read * prices[2]
+        if write_5m:
+            exact += write_5m * prices[3]
+        if write_1h:
+            exact += write_1h * prices[4]
+        if reasoning:
+            exact += reasoning * prices[5]
+        if searches:
+            exact += searches * self._search
+        return exact // self._divisor
+
+    def cost_of_prompt(self, tokens: int) -> int:
+        """:meth:`cost` of a prompt without an answer, for the many models where that is a multiplication."""
+        return tokens * self._nano if self._nano else self.cost(tokens, 0)
 
     def saved(
         self,
@@ -162,6 +170,11 @@ class Rates:
         written = max_tokens * max(prices[1], prices[5])
         beside = again * prices[0] + searches * self._search + self._fixed
         return (input_tokens * dearest + written + beside + self._half) // self._divisor
+
+    def _set_nano(self) -> None:
+        """Whole nano-dollars of a token of any prompt; 0: there is no such number."""
+        whole, rest = divmod(self._base[0], self._divisor)
+        self._nano = 0 if rest or self._tiers or self._fixed else whole
 
     def _of(self, prompt: int) -> tuple[int, ...]:
         for above, prices in self._tiers:
