@@ -104,7 +104,7 @@ def layers(
         Layer(
             TelemetryMiddleware,
             {
-                "record": [*([] if ledger is None else [ledger.finished]), *record],
+                "record": [*([] if backing.rows is None else [backing.rows]), *record],
                 "metrics": metrics,
                 "access_log": access_log,
             },

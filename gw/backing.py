@@ -18,6 +18,7 @@ from middleware.stores.memory import MemoryStore
 
 from .ledger.book import Ledger
 from .ledger.journal import Journal
+from .ledger.later import Later
 from .ledger.spool import spool_dir
 from .ledger.task import RecorderTask
 from .observability.ledger import LedgerCollector
@@ -82,8 +83,9 @@ class _Connected(Protocol):
 
 
 class Backing:
-    """Made in the worker, after it was forked. ``limits`` counts requests and tokens. ``ledger`` is None when
-    it is switched off; ``verifier`` and ``budgets`` are None without projects.
+    """Made in the worker, after it was forked. ``limits`` counts requests and tokens. ``ledger``, and
+    ``rows``, which is told of requests that are over, are None when it is switched off; ``verifier`` and
+    ``budgets`` are None without projects.
 
     ``redis`` is not closed here. ``records``: nobody else keeps a process that records. ``metrics``: where
     to count how it goes (None: nowhere).
@@ -105,6 +107,7 @@ class Backing:
         self._following: asyncio.Task[None] | None = None
         self.prices = prices(settings)
         self.ledger: Ledger | None = None
+        self.rows: Later | None = None
         self.verifier: Verifier | None = None
         self.budgets: SqlBudgets | None = None
         self._budgets_engine: AsyncEngine | None = None
@@ -114,6 +117,7 @@ class Backing:
                 metrics.add(LedgerCollector(books))
             self._journal = Journal(spool_dir(books), books.spool_max_bytes)
             self.ledger = Ledger(self._journal, self.prices, refuse_when_full=books.refuse_when_full)
+            self.rows = Later(self.ledger.finished)
             if records:
                 self._recorder = RecorderTask(books, eager=settings.looks_at_database)
         if settings.projects.enabled:
@@ -179,6 +183,8 @@ class Backing:
             await self._budgets_engine.dispose()
         if self._following is not None:
             self._following.cancel()
+        if self.rows is not None:
+            self.rows.flush()
         if self._journal is not None:
             self._journal.close()
             self.memory.tell(Waiting())  # as many as the disk has not taken are counted as lost

@@ -45,6 +45,8 @@ def is_for_models(path: str) -> bool:
 def tokens_in(request: bytes) -> int:
     """About how many tokens ``request`` is."""
     size = len(request)
+    if size <= _STEP:
+        return int(size / BYTES_PER_TOKEN) + 1
     images = at = 0
     while len(request) - at > _STEP:
         # (Looking at every string, or for the pattern of base64, takes longer than parsing the whole.)

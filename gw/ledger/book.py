@@ -59,6 +59,12 @@ class Journal(Protocol):
         """Keep ``record``; False: there was no place for it."""
         ...
 
+    def begin(self, record: bytes) -> int:
+        """Keep ``record`` until ``end`` is called with what this returns."""
+        ...
+
+    def end(self, slot: int) -> None: ...
+
 
 class LedgerFull(Exception):
     """The request is not sent on: nobody could write down what it costs."""
@@ -75,9 +81,13 @@ class LedgerFull(Exception):
         )
 
 
-#: What is known of a request since its upstream was asked: the row's id, when it was (Unix seconds), the
-#: upstream's name of the model, the variant of its prices and the prices. (A named tuple takes 0.3 µs more.)
-_Entry = tuple[str, float, str, str, "Rates | None"]
+#: What the row of a request repeats of its first record: its id, the request's, the project, the key, the
+#: dialect, the model that was asked for, the reservation.
+_Head = tuple[str, str, str, str, str, str, str]
+#: What is known of a request since its upstream was asked: the above, where the journal keeps the record,
+#: when that was (Unix seconds), the upstream's name of the model, the variant of its prices, the prices.
+#: (Named tuples take 0.3 µs more.)
+_Entry = tuple[_Head, int, float, str, str, "Rates | None"]
 
 
 class Ledger:
@@ -92,52 +102,55 @@ class Ledger:
         self.prices = prices
         self._journal = journal
         self._refuse = refuse_when_full
-        self._ids = _random_ids()
+        self._ids = _row_ids()
 
     def asked(self, scope: Scope, completion: Completion) -> None:
         """An upstream is about to be asked for ``completion``, the first time for this request or (another
         one) again: a request has one row. Raises :class:`LedgerFull`."""
         state: dict[str, Any] = scope["state"]
+        known: _Entry | None = state.get(_ENTRY)
+        body: Body = state[BODY]
+        provider, model = completion.provider, completion.model
+        at = time()
+        if known is not None:
+            head, slot = known[:2]
+            variant = variant_of(body.json(), head[4])
+            rates = self.prices.rates(provider, model, at, variant=variant)
+            state[_ENTRY] = (head, slot, at, model, variant, rates)
+            return
         principal: Principal | None = state.get(PRINCIPAL)
         if principal is None:
             return
-        known: _Entry | None = state.get(_ENTRY)
         journal = self._journal
-        if known is None and self._refuse and journal.full:
+        if self._refuse and journal.full:
             raise LedgerFull
-        at = time()
-        body: Body = state[BODY]
         dialect = dialect_of(scope["path"])
         variant = variant_of(body.json(), dialect)
-        provider, model = completion.provider, completion.model
         rates = self.prices.rates(provider, model, at, variant=variant)
-        if known is not None:
-            state[_ENTRY] = (known[0], at, model, variant, rates)
-            return
-        row_id = self._new_id(at)
         prompt = tokens_in(body.raw)
+        row_id, request_id, requested = next(self._ids), state[REQUEST_ID], completion.requested_model
+        project, key_id = principal.project, principal.key_id
         reservation: Reservation | None = state.get(RESERVATION)
-        journal.write(
-            _line(
-                (
-                    ASKED,
-                    row_id,
-                    at,
-                    state[REQUEST_ID],
-                    principal.project,
-                    principal.key_id,
-                    dialect,
-                    completion.requested_model,
-                    model,
-                    provider,
-                    completion.stream,
-                    prompt,
-                    None if rates is None else rates.cost(prompt, 0),
-                    "" if reservation is None else reservation.id,
-                )
-            )
+        reserved = "" if reservation is None else reservation.id
+        # The fields of Asked, in order.
+        record = (
+            ASKED,
+            row_id,
+            at,
+            request_id,
+            project,
+            key_id,
+            dialect,
+            requested,
+            model,
+            provider,
+            completion.stream,
+            prompt,
+            None if rates is None else rates.cost_of_prompt(prompt),
+            reserved,
         )
-        entry: _Entry = (row_id, at, model, variant, rates)
+        head = (row_id, request_id, project, key_id, dialect, requested, reserved)
+        entry: _Entry = (head, journal.begin(_line(record)), at, model, variant, rates)
         state[_ENTRY] = entry
 
     def price(self, state: dict[str, Any]) -> None:
@@ -146,7 +159,7 @@ class Ledger:
         entry: _Entry | None = state.get(_ENTRY)
         if completion is None or entry is None or completion.cost_nano is not None:
             return
-        _, at, asked, variant, rates = entry
+        _, _, at, asked, variant, rates = entry
         told, geo = completion.variant, completion.geo
         charged = variant if told is geo is None else variant_told(variant, told, geo)
         if charged != variant:
@@ -184,35 +197,37 @@ class Ledger:
     ) -> None:
         """Write the row of a request that is over; see :data:`middleware.telemetry.Record`."""
         entry: _Entry | None = state.pop(_ENTRY, None)
-        principal: Principal | None = state.get(PRINCIPAL)
-        if principal is None:
-            return
         completion: Completion | None = state.get(COMPLETION)
-        if entry is None:
+        if entry is not None:
+            head, slot = entry[:2]
+            assert completion is not None  # whoever asks an upstream makes one
+        else:
+            principal: Principal | None = state.get(PRINCIPAL)
             # 429: a limit of the gateway's own, since no upstream was asked.
-            if status == 429 or scope["method"] != "POST" or not is_for_models(scope["path"]):
+            if principal is None or status == 429 or scope["method"] != "POST":
                 return
-            if self._journal.full:
-                return  # what little room there is belongs to those that cost something
+            # What little room there is belongs to those that cost something.
+            if not is_for_models(scope["path"]) or self._journal.full:
+                return
             completion = completion or Completion()
             completion.attempts = 0
             completion.cost_nano = completion.cost_nano or 0
             if not completion.requested_model:
                 completion.requested_model, completion.stream = wish_of(state)
-        assert completion is not None  # whoever asks an upstream makes one
+            head, slot = self._head_of(scope, state, principal, completion.requested_model), -1
+        row_id, request_id, project, key_id, dialect, requested, reserved = head
         cost, saved = completion.cost_nano, completion.saved_nano
         failed = completion.upstream_error or state.get(REFUSED)
-        reservation: Reservation | None = state.get(RESERVATION)
         # The fields of Row, in order; a dataclass and its values once more are 4 µs.
         record = (
             ROW,
-            self._new_id(at) if entry is None else entry[0],
+            row_id,
             at,
-            state[REQUEST_ID],
-            principal.project,
-            principal.key_id,
-            dialect_of(scope["path"]),
-            completion.requested_model,
+            request_id,
+            project,
+            key_id,
+            dialect,
+            requested,
             completion.model,
             completion.provider,
             status,
@@ -231,31 +246,42 @@ class Ledger:
             completion.route,
             completion.route_reason,
             completion.attempts,
-            state.get(ABORTED, "")[:_ABORTED],
+            state[ABORTED][:_ABORTED] if ABORTED in state else "",
             ",".join(sorted(completion.estimated)) if completion.estimated else "",
             "" if failed is None else failed[0][:_STAGE],
             "" if failed is None else failed[1][:_CODE],
             completion.upstream_request_id[:_NAME],
-            "" if reservation is None else reservation.id,
+            reserved,
             _saved(completion, state) if saved or SAVINGS in state else (),
         )
-        self._journal.write(_line(record))
+        if self._journal.write(_line(record)) and slot >= 0:
+            self._journal.end(slot)
 
-    def _new_id(self, at: float) -> str:
-        """Unlike any other, and not to be guessed. The time comes first, so that the index of the table grows
-        at its end."""
-        return f"{int(at):08x}{next(self._ids)}"
+    def _head_of(self, scope: Scope, state: dict[str, Any], principal: Principal, requested: str) -> _Head:
+        """Of a request whose upstream was never asked."""
+        reservation: Reservation | None = state.get(RESERVATION)
+        return (
+            next(self._ids),
+            state[REQUEST_ID],
+            principal.project,
+            principal.key_id,
+            dialect_of(scope["path"]),
+            requested,
+            "" if reservation is None else reservation.id,
+        )
 
 
-def _random_ids() -> Iterator[str]:
-    """24 random hexadecimal digits (96 bits), for ever; fetched when the first is asked for, since processes
-    that were forked before that must not share them."""
+def _row_ids() -> Iterator[str]:
+    """Unlike any other, and not to be guessed: 96 random bits, behind the time (Unix seconds, 8 hexadecimal
+    digits) so that the index of the table grows at its end. For ever; fetched when the first is asked for,
+    since processes that were forked before that must not share them."""
     return chain.from_iterable(iter(_batch_of_ids, None))
 
 
 def _batch_of_ids() -> list[str]:
-    digits = os.urandom(12 * 256).hex()  # one system call for many
-    return [digits[at : at + 24] for at in range(0, len(digits), 24)]
+    digits = os.urandom(12 * 256).hex()  # one system call for many, and one time
+    now = f"{int(time()):08x}"
+    return [now + digits[at : at + 24] for at in range(0, len(digits), 24)]
 
 
 def _tokens_saved(state: dict[str, Any]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import secrets
 import time
 from pathlib import Path
 
+from .inflight import InFlight
 from .spool import ALIVE, SUFFIX, locked, used_bytes
 
 #: A segment is about a hundredth of the spool, in these bounds: space is given back one segment at a time.
@@ -83,6 +84,11 @@ class Folder:
             if size <= self.smallest:
                 raise OSError(errno.ENOSPC, "SPOOL_MAX_BYTES is reached")
             size = max(size // 2 // mmap.PAGESIZE * mmap.PAGESIZE, self.smallest)
+
+    def in_flight(self) -> InFlight:
+        """The slots of this worker, beside its first segment. Raises ``OSError``."""
+        assert self._path is not None
+        return InFlight(self._path)
 
     def make_room(self) -> None:
         """For what a worker that stops still has in memory: it would be lost, so the bound is doubled."""

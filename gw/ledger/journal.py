@@ -10,14 +10,16 @@ ready before the present one is full. Without one, records wait in memory until 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 import threading
 from collections import deque
 from pathlib import Path
-from zlib import crc32
+from zlib import adler32
 
 from .folder import Folder, Segment
+from .inflight import InFlight
 
 logger = logging.getLogger("gateway")
 
@@ -57,6 +59,7 @@ class Journal:
         self._end = 0
         #: Where `write` has more to do than to copy: the middle of the segment, later its end.
         self._limit = 0
+        self._in_flight: InFlight | None = None
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._spare: Segment | None = None
@@ -81,7 +84,7 @@ class Journal:
 
     def write(self, record: bytes) -> bool:
         """Keep ``record`` (JSON without a newline). False: there was no place left for it."""
-        line = b"%08x %b\n" % (crc32(record), record)  # `framed`, without the call
+        line = b"%d %b\n" % (adler32(record), record)  # `framed`, without the call
         start = self._end
         end = start + len(line)
         if end > self._limit:
@@ -90,6 +93,21 @@ class Journal:
         self._map[start:end] = line  # type: ignore[index]
         self._end = end
         return True
+
+    def begin(self, record: bytes) -> int:
+        """Keep ``record``, of a request whose upstream is about to be asked, until :meth:`end` is called with
+        what this returns; -1: it stands among the others. If there is no place for it, and the worker is
+        killed, nobody knows of the request."""
+        slots = self._in_flight
+        if slots is None or (slot := slots.begin(record)) < 0:
+            self.write(record)
+            return -1
+        return slot
+
+    def end(self, slot: int) -> None:
+        """The row of the request whose record has ``slot`` is written."""
+        if self._in_flight is not None:
+            self._in_flight.end(slot)
 
     def close(self) -> None:
         """Bring what waits in memory to the disk if that takes it, up to twice ``max_bytes``, and leave all
@@ -111,6 +129,9 @@ class Journal:
             if self._spare is not None:
                 self._spare.close(0)
                 self._spare = None
+            if self._in_flight is not None:
+                self._in_flight.close()
+                self._in_flight = None
             self._folder.close(self.lost)
 
     def _write_slowly(self, line: bytes) -> bool:
@@ -206,6 +227,9 @@ class Journal:
             logger.warning("the spool takes usage rows again")
         self._failing = self._spare_wanted = False
         self._spare = spare
+        if self._in_flight is None:
+            with contextlib.suppress(OSError):  # without it, everything stands in the segments
+                self._in_flight = self._folder.in_flight()
         return True
 
     def _drain(self) -> None:

@@ -2,12 +2,13 @@
 
     <spool>/<boot>/alive             locked (flock) by its worker for as long as that lives
     <spool>/<boot>/000001.journal    records, then zeros
+    <spool>/<boot>/inflight          what is known of requests that have no row yet (``inflight.py``)
     <spool>/rejected/                records that the database refused, to be looked at by people
     <spool>/status.json              how the recorder is doing
     <spool>/recorder.lock            locked by the one process that records
 
-A record is one line, ``<crc32 of the JSON, 8 hex digits> <JSON>\\n``: so what is whole is told from what a
-crash or a broken disk has torn.
+A record is one line, ``<Adler-32 of the JSON> <JSON>\\n``: so what is whole is told from what a crash
+or a broken disk has torn. (CRC-32 takes twice as long, and 8 KB of the cache.)
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from zlib import crc32
+from zlib import adler32
 
 from ..settings import Ledger
 from ..store.place import data_dir
@@ -28,7 +29,6 @@ SUFFIX = ".journal"
 REJECTED = "rejected"
 STATUS = "status.json"
 LOCK = "recorder.lock"
-_CRC_DIGITS = 8
 
 
 def spool_dir(ledger: Ledger) -> Path:
@@ -38,13 +38,13 @@ def spool_dir(ledger: Ledger) -> Path:
 
 def framed(record: bytes) -> bytes:
     """``record`` (JSON without a newline) as its line in a segment."""
-    return b"%08x %b\n" % (crc32(record), record)
+    return b"%d %b\n" % (adler32(record), record)
 
 
 def unframed(line: bytes) -> bytes | None:
     """The record of ``line`` (with or without its newline). None: it is not as it was written."""
-    record = line[_CRC_DIGITS + 1 :].removesuffix(b"\n")
-    return record if line[: _CRC_DIGITS + 1] == b"%08x " % crc32(record) else None
+    checksum, _, record = line.removesuffix(b"\n").partition(b" ")
+    return record if checksum == b"%d" % adler32(record) else None
 
 
 def boots(spool: Path) -> list[Path]:

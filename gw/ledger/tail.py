@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from .inflight import NAME, records_in
 from .row import Asked, Row, decode, killed
 from .spool import ALIVE, begun, is_alive, segments, unframed
 
@@ -58,12 +59,17 @@ class Tail:
         self.removed = False
         self._reject = reject
         self._dead = False
+        #: What a dead worker was in the middle of is among `_open`.
+        self._all_open = False
         self._segments: list[Segment] = []
         self._open: dict[str, _Open] = {}
 
     def reservations(self) -> set[str]:
-        """Those of requests that are under way."""
-        return {found.asked.reservation for found in self._open.values()}
+        """Those of requests that are under way. Raises ``OSError``."""
+        found = {found.asked.reservation for found in self._open.values()}
+        if not self._all_open:
+            found.update(asked.reservation for asked in self._in_flight(lambda _: None))
+        return found
 
     def read(self, limit: int) -> list[Pending]:
         """Up to ``limit`` rows that have not been read before. Raises ``OSError``."""
@@ -79,6 +85,7 @@ class Tail:
                 break
         else:
             if self._dead:
+                self._open_in_flight()
                 self._give_up(found, limit, 0.0)
         self._give_up(found, limit, FORGOTTEN_AFTER)
         return found
@@ -164,6 +171,29 @@ class Tail:
         elif taken.id not in self._open:
             segment.unsettled += 1
             self._open[taken.id] = _Open(taken, segment, time.monotonic())
+
+    def _open_in_flight(self) -> None:
+        """Once all of a dead worker's segments are read. One that was killed after it had written a row still
+        has the request here: that row comes first, and the database takes no other with its id."""
+        if self._all_open:
+            return
+        slots = Segment(self.boot / NAME, sealed=True, finished=True)
+        for asked in self._in_flight(self._reject):
+            if asked.id not in self._open:
+                slots.unsettled += 1
+                self._open[asked.id] = _Open(asked, slots, time.monotonic())
+        self._segments.append(slots)
+        self._all_open = True
+
+    def _in_flight(self, reject: Callable[[bytes], None]) -> Iterator[Asked]:
+        for record in records_in(self.boot / NAME):
+            try:
+                taken = decode(record)
+            except ValueError:
+                reject(record)
+            else:
+                if isinstance(taken, Asked):
+                    yield taken
 
     def _give_up(self, found: list[Pending], limit: int, after: float) -> None:
         """Rows for requests that were asked ``after`` seconds ago and more, and will have no other."""

@@ -113,10 +113,20 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.full = False
         self.records: list[Asked | Row] = []
+        #: Requests that have begun and not ended.
+        self.in_flight = 0
 
     def write(self, record: bytes) -> bool:
         self.records.append(decode(record))
         return True
+
+    def begin(self, record: bytes) -> int:
+        self.write(record)
+        self.in_flight += 1
+        return 0
+
+    def end(self, slot: int) -> None:
+        self.in_flight -= 1
 
     @property
     def asked(self) -> list[Asked]:

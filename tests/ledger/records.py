@@ -48,6 +48,10 @@ def write(journal: Journal, *records: Asked | Row) -> None:
         assert journal.write(encode(record))
 
 
+def begin(journal: Journal, *records: Asked) -> list[int]:
+    return [journal.begin(encode(record)) for record in records]
+
+
 def new_recorder(ledger: Ledger, spool: Path, **options: Any) -> Recorder:
     """Its engine gives up a statement after half a second."""
     return Recorder(lambda: open_engine(ledger, seconds=0.5), spool, **options)
