@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import threading
@@ -20,7 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .processes import ROOT, Process, cpus, free_port, gateway, nginx
+from .books import ledger
+from .processes import ROOT, Process, cpus, free_port, gateway, nginx, program
 from .recorder import Recorder
 from .report import judge, table
 from .traffic import (
@@ -47,7 +47,8 @@ class Scale:
     events_s: int
     open_streams: int
     size_requests: float
-    #: Pairs of turns, and seconds of a turn.
+    #: With and without the ledger: starts of both, pairs of turns for each load, seconds of a turn.
+    starts: int
     pairs: int
     turn: float
 
@@ -60,7 +61,8 @@ FULL = Scale(
     events_s=4,
     open_streams=1000,
     size_requests=1.0,
-    pairs=100,
+    starts=4,
+    pairs=30,
     turn=0.25,
 )
 QUICK = Scale(
@@ -71,7 +73,8 @@ QUICK = Scale(
     events_s=2,
     open_streams=1000,
     size_requests=0.25,
-    pairs=16,
+    starts=1,
+    pairs=8,
     turn=0.25,
 )
 
@@ -130,26 +133,10 @@ class Bench:
 
     def load(self, port: int, fields: dict[str, Any], **more: Any) -> dict[str, Any]:
         """Run the load generator. Raises ``RuntimeError`` when a request fails."""
-        result = self._ask(
-            "load", **{"host": "127.0.0.1", "port": port, "cpu": self.load_cpu, **fields, **more}
-        )
+        spec = {"host": "127.0.0.1", "port": port, "cpu": self.load_cpu, **fields, **more}
+        result = program("load", **spec)
         if result["errors"]:
             raise RuntimeError(f"{result['errors']} failed requests, the first: {result['first_error']}")
-        return result
-
-    def _ask(self, module: str, **spec: Any) -> dict[str, Any]:
-        """Run a program of this package. Raises ``RuntimeError`` when it fails."""
-        done = subprocess.run(
-            [sys.executable, "-m", f"perf.bench.{module}"],
-            cwd=ROOT,
-            input=json.dumps(spec),
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{module}: {done.stderr[-2000:]}")
-        result: dict[str, Any] = json.loads(done.stdout)
         return result
 
     def costed(self, process: Process, port: int, fields: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -208,49 +195,6 @@ class Bench:
         in_turns("s200", "cpu_us", s200)
         in_turns("d5", "event_us", d5)
         return best
-
-    def ledger(self, on: Side, say: Callable[[str], None]) -> dict[str, Any]:
-        """What the ledger costs: the gateway with and without it in turns, whole answers at 64 connections.
-
-        The recorder sits on the core that is measured, as it does on a machine with one. ``ratio`` is of
-        throughput on the wall clock, between ``low`` and ``high`` with 95 % confidence. The recorder leaves
-        a core that is busy to the traffic, so what it costs until every row is written counts by itself:
-        ``recorder_us`` of CPU for a row.
-        """
-        port = free_port()
-        bare = self._keep(gateway(self.upstream_port, port, self.measured_cpu, self.home, ledger=False))
-        bare.wait_for(port, "/live")
-        off = Side("ledger off", bare, port, on.fields)
-        for side in (off, on):
-            self.load(side.port, side.fields(_PLAIN, False), connections=64, seconds=1.0)
-        recorder = Recorder(on.process.pid, self.home / f"data-{on.port}")
-        say("ledger: the rows of all loads before are written")
-        recorder.wait()
-        cpu, rows = recorder.cpu_seconds(), recorder.rows()
-        say(f"ledger: {self.scale.pairs} pairs of turns with and without it")
-        figures = self._ask(
-            "pairs",
-            cpu=self.load_cpu,
-            pairs=self.scale.pairs,
-            sides=[
-                {
-                    "pid": side.process.pid,
-                    "load": {
-                        "host": "127.0.0.1",
-                        "port": side.port,
-                        "connections": 64,
-                        "seconds": self.scale.turn,
-                        **side.fields(_PLAIN, False),
-                    },
-                }
-                for side in (off, on)
-            ],
-        )
-        recorder.wait()
-        figures["recorder_us"] = (recorder.cpu_seconds() - cpu) / (recorder.rows() - rows) * 1e6
-        bare.stop()
-        self.processes.remove(bare)
-        return figures
 
     def events(self, process: Process, port: int) -> dict[str, Any]:
         """Many streams at 50 events/s each: nothing coalesces unless the gateway falls behind."""
@@ -329,8 +273,18 @@ class Bench:
         if proxy is not None:
             sides.insert(0, Side("nginx", proxy, proxy_port, lambda text, stream: to_upstream(text)))
         figures["dialects"] = self.compare(sides, lambda what: say(f"dialects: {what}"), latency=False)
-        plain_side = Side("gateway", gate, port, lambda text, stream: through_gateway(text, stream=stream))
-        figures["ledger"] = self.ledger(plain_side, say)
+        say("the rows of all loads before are written")
+        Recorder(gate.pid, self.home / f"data-{port}").wait()
+        figures["ledger"] = ledger(
+            self.upstream_port,
+            self.home,
+            measured_cpu=self.measured_cpu,
+            load_cpu=self.load_cpu,
+            starts=self.scale.starts,
+            pairs=self.scale.pairs,
+            turn=self.scale.turn,
+            say=say,
+        )
         found: list[dict[str, Any]] = []
         for turn in range(1, min(self.scale.rounds, 3) + 1):
             say(f"gateway, events of 600 streams, round {turn}")

@@ -56,8 +56,8 @@ async def _turn(side: _Side) -> tuple[float, float]:
 
 
 async def _pairs(sides: list[_Side], count: int) -> dict[str, Any]:
-    """The second side as a share of the first: ``ratio`` of throughput, its ``low`` and ``high``, the medians
-    of both sides' figures."""
+    """The second side as a share of the first: ``ratios`` of throughput (sorted), the ``low`` and ``high`` of
+    their median, the medians of both sides' figures."""
     found: list[list[tuple[float, float]]] = [[], []]
     try:
         for side in sides:
@@ -72,8 +72,7 @@ async def _pairs(sides: list[_Side], count: int) -> dict[str, Any]:
     ratios = sorted(second[0] / first[0] for first, second in zip(*found, strict=True))
     low, high = interval(ratios)
     return {
-        "pairs": count,
-        "ratio": median(ratios),
+        "ratios": ratios,
         "low": low,
         "high": high,
         "rps": [median(rate for rate, _ in side) for side in found],

@@ -7,6 +7,7 @@ RSS, and where the kernel tells it PSS, which counts pages that forked workers s
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _PROC = Path("/proc")
 _ON_PROC = (_PROC / "self" / "stat").exists()
@@ -190,6 +192,23 @@ def _answers(port: int, path: str | None) -> bool:
             return probe.recv(64).startswith(b"HTTP/1.1 200")
     except OSError:
         return False
+
+
+def program(module: str, **spec: Any) -> dict[str, Any]:
+    """Run ``perf.bench.<module>``, which reads JSON and answers with JSON. Raises ``RuntimeError`` when it
+    fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"perf.bench.{module}"],
+        cwd=ROOT,
+        input=json.dumps(spec),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{module}: {done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def tree(root: int) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from perf.bench.books import together
 from perf.bench.load import Load, percentile, run
 from perf.bench.processes import Process, free_port
 from perf.bench.report import judge, table
@@ -133,8 +134,8 @@ def figures(cost: float) -> dict[str, Any]:
     local = {"gateway": side(100 * cost), "nginx": side(50)}
     run = {"gateway": gate, "nginx": side(50), "ollama": local, "sizes": sizes}
     dialects = {"messages": side(70 * cost), "responses": side(130 * cost), "nginx": side(50)}
-    books = {"ratio": 0.97 / cost, "low": 0.9, "high": 1.0, "rps": [100.0, 97.0], "cpu_us": [100.0, 103.0]}
-    books["recorder_us"] = 30.0
+    one = {"ratio": 0.97 / cost, "low": 0.9, "high": 1.0, "rps": [100.0, 97.0], "cpu_us": [100.0, 103.0]}
+    books = {"smallest": one, "agent": one, "recorder_us": 30.0}
     return {**run, "dialects": dialects, "ledger": books, "direct": {"p50": 1.0, "p99": 1.0}}
 
 
@@ -149,3 +150,13 @@ def test_without_nginx_its_targets_are_neither_met_nor_missed() -> None:
     del alone["dialects"]["nginx"]
     assert [met for _, met, _ in judge(alone)].count(None) == 4
     assert "gateway" in table(alone)
+
+
+def test_starts_of_a_side_are_one_figure_and_the_interval_holds_for_all_of_them() -> None:
+    def part(ratios: list[float], rps: list[float]) -> dict[str, Any]:
+        return {"ratios": ratios, "low": ratios[0], "high": ratios[-1], "rps": rps, "cpu_us": rps}
+
+    parts = [part([0.9, 0.92], [100, 91]), part([0.95, 0.97, 0.99], [120, 118]), part([0.94], [110, 103])]
+    found = together(parts)
+    assert (found["ratio"], found["low"], found["high"], found["pairs"]) == (0.945, 0.9, 0.99, 6)
+    assert found["rps"] == [110, 103]

@@ -54,11 +54,11 @@ def test_a_side_that_answers_late_has_a_small_share_of_the_others_throughput() -
     slow, second = side(_SERVE)
     try:
         found = paired(first, second, "[sim tokens=1 hold_ms=40]")
-        assert found["pairs"] == 6
-        assert found["low"] <= found["ratio"] <= found["high"] < 0.5
+        assert len(found["ratios"]) == 6
+        assert found["low"] <= median(found["ratios"]) <= found["high"] < 0.5
         assert found["rps"][1] < found["rps"][0]
         assert min(found["cpu_us"]) > 0
-        assert paired(second, first, "[sim tokens=1]")["ratio"] > 0.1  # both go on afterwards
+        assert paired(second, first, "[sim tokens=1]")["low"] > 0.1  # both go on afterwards
     finally:
         fast.stop()
         slow.stop()
