@@ -1,8 +1,8 @@
 """What the ledger costs: the gateway with and without it in turns, on one core.
 
 Two loads: the smallest of requests, where what each request costs weighs most, and one as coding agents send
-them (of the recorded sessions that we measure on, the median request is 30 KB in one and 370 KB in another). A
-process has luck of its own with where its memory lies: 2 to 3 % from one start to the next
+them (of the recorded sessions that we measure on, the median request is 30 KB in one and 370 KB in another).
+A process has luck of its own with where its memory lies: 2 to 3 % from one start to the next
 (docs/decisions/007-speed.md). So there are several of each side, and an interval that holds for all of them.
 """
 
