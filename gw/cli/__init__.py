@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -14,11 +17,39 @@ from . import arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 it failed, 2 wrong usage or settings."""
+    """Run a command and return its exit code: 0 done, 1 it failed, 2 wrong usage or settings, 141 nobody
+    reads on (``gw usage | head -1``)."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ellipsis on a Latin-1 terminal must not stop the start
-    args = parser().parse_args(argv)
+    try:
+        try:
+            return _run(parser().parse_args(argv))
+        finally:
+            print(end="", flush=True)  # the interpreter would do so at its end, and complain
+    except BrokenPipeError:
+        _give_up_output()
+        return 128 + signal.SIGPIPE  # as a shell tells of other tools, which the signal ends
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_up_output()
+        print(f"gw: the output cannot be written: {error.strerror}.", file=sys.stderr)
+        return 1
+
+
+def _give_up_output() -> None:
+    """Throw away what could not be written, or it would be tried once more at the interpreter's end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _run(args: argparse.Namespace) -> int:
     # Imported late: `gw --help` and a wrong setting answer at once, without loading the server.
     if args.command == "demo":
         from .demo import demo

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import io
 import logging
 import os
 import pwd
@@ -40,7 +42,11 @@ def with_engine(
     migrated: bool = True,
     seconds: float = SECONDS,
 ) -> int:
-    """The exit code of ``work`` on the database of the settings, which is at this version's tables then."""
+    """The exit code of ``work`` on the database of the settings, which is at this version's tables then.
+
+    What ``work`` prints to standard output is written when the database is done with, or an output that
+    nobody reads (``OSError``) would be taken for the database's trouble.
+    """
     settings = read_settings(args)
     if settings is None:
         return 2
@@ -63,8 +69,10 @@ def with_engine(
         finally:
             await engine.dispose()
 
+    output = io.StringIO()
     try:
-        return asyncio.run(run())
+        with contextlib.redirect_stdout(output):
+            return asyncio.run(run())
     except DataDirError as error:
         return failed(str(error), 2)
     except MigrationError as error:
@@ -77,6 +85,8 @@ def with_engine(
         if settings.ledger.database is not None and type(error) is ValueError:
             return failed(str(error), 2)  # of the URL
         raise
+    finally:
+        print(output.getvalue(), end="", flush=True)
 
 
 def with_directory(args: argparse.Namespace, work: Callable[[Directory, Settings], Awaitable[int]]) -> int:

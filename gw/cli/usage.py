@@ -44,7 +44,10 @@ def usage(args: argparse.Namespace) -> int:
     except WrongUsage as error:
         return failed(str(error), 2)
 
+    missing: str | None = None
+
     async def work(engine: AsyncEngine, settings: Settings) -> int:
+        nonlocal missing
         from ..store.reports import Filters
 
         filters = Filters(times.since, times.until, args.project, args.key)
@@ -55,11 +58,13 @@ def usage(args: argparse.Namespace) -> int:
             sys.stdout.write(as_csv(bill))
         else:
             print(json.dumps(as_json(bill), indent=2) if args.json else as_text(bill))
-        if (missing := _waiting(settings.ledger, time.time())) is not None:
-            print(f"gw: {missing}", file=sys.stderr)
+        missing = _waiting(settings.ledger, time.time())
         return 0
 
-    return with_engine(args, work)
+    code = with_engine(args, work)
+    if missing is not None:  # below the bill
+        print(f"gw: {missing}", file=sys.stderr)
+    return code
 
 
 def _waiting(ledger: Ledger, now: float) -> str | None:
