@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _give_up_output()
         return 128 + signal.SIGPIPE  # as a shell tells of other tools, which the signal ends
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno != errno.ENOSPC or error.filename is not None:  # standard output has no name
             raise
         _give_up_output()
         print(f"gw: the output cannot be written: {error.strerror}.", file=sys.stderr)
