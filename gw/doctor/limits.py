@@ -11,6 +11,7 @@ from pathlib import Path
 from providers.errors import ProviderError
 
 from ..settings import Settings
+from ..supervised import STOP_SECONDS
 from .context import Context
 from .report import Section
 from .upstreams import ask
@@ -24,7 +25,7 @@ WORKER_BYTES = 130 * 1000 * 1000
 #: For files of metrics: 24 kB for each worker at first, 2 MB at most.
 SPACE = 16 * 2**20
 #: Seconds between the drain deadline and the last worker's end, as in gw/server.py (which loads the whole
-#: server). Platforms kill sooner unless they are told: docker stop 10 s, Fly.io 5 s, Kubernetes 30 s.
+#: server).
 KILL_MARGIN = 5
 
 
@@ -134,9 +135,19 @@ def judge_settings(section: Section, settings: Settings) -> None:
             f"DRAIN_TIMEOUT_SECONDS={settings.slowest:g} at most",
         )
     section.ok(
-        f"A stop takes up to {server.drain_seconds + KILL_MARGIN:g} s: give it to the platform (compose: "
-        "stop_grace_period, Fly.io: kill_timeout, systemd: TimeoutStopSec)."
+        f"A stop takes up to {longest_stop(settings):g} s: give it to the platform, and a little more "
+        "(compose: stop_grace_period, Fly.io: kill_timeout, systemd: TimeoutStopSec)."
     )
+
+
+def longest_stop(settings: Settings) -> float:
+    """Seconds from SIGTERM to the end of the gateway: of its workers, and then of ``/admin`` on its own port
+    and of the recorder, one after the other (``gw/server.py``).
+
+    Platforms kill sooner unless they are told: docker stop 10 s, Fly.io 5 s, Kubernetes 30 s.
+    """
+    beside = (settings.server.admin_port is not None, settings.ledger.enabled)
+    return int(settings.server.drain_seconds) + KILL_MARGIN + sum(beside) * STOP_SECONDS
 
 
 def _metrics_folder(section: Section, context: Context) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from gw.server import KILL_MARGIN_SECONDS
+from gw.doctor.limits import longest_stop
 from gw.settings import load
 from gw.variables import BY_NAME
 from middleware.auth import AuthMiddleware
@@ -122,7 +122,7 @@ def test_the_gateway_starts_from_it_and_is_given_time_to_drain() -> None:
     assert settings.local.default_model == ENV_EXAMPLE["OLLAMA_MODEL"]
     grace = seconds(GATEWAY["stop_grace_period"])
     assert grace is not None
-    assert grace > settings.server.drain_seconds + KILL_MARGIN_SECONDS
+    assert grace > longest_stop(settings)
 
 
 def test_the_readme_names_what_has_no_effect_yet() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gw.app import PUBLIC
-from gw.server import KILL_MARGIN_SECONDS
+from gw.doctor.limits import longest_stop
 from gw.settings import load
 from gw.variables import BY_NAME
 from tests.e2e.gateway import KEY, ROOT
@@ -47,11 +47,11 @@ def test_a_typing_error_is_noticed(right: str, wrong: str, place: str) -> None:
 
 
 def test_it_stops_the_gateway_by_draining_it_and_waits_for_the_end() -> None:
-    drain = load({"GATEWAY_API_KEY": KEY, **FLY["env"]}).server.drain_seconds
+    settings = load({"GATEWAY_API_KEY": KEY, **FLY["env"]})
     timeout = seconds(FLY["kill_timeout"])
     assert FLY["kill_signal"] == "SIGTERM"
     assert timeout is not None
-    assert drain + KILL_MARGIN_SECONDS < timeout <= MAX_KILL_TIMEOUT_SECONDS
+    assert longest_stop(settings) < timeout <= MAX_KILL_TIMEOUT_SECONDS
 
 
 def test_the_port_is_the_images_and_the_checked_path_needs_no_key() -> None:

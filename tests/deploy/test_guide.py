@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gw.server import KILL_MARGIN_SECONDS
+from gw.doctor.limits import longest_stop
 from gw.settings import load
 from gw.variables import VARIABLES, of
 from tests.e2e.gateway import KEY, ROOT
@@ -25,9 +25,18 @@ DEFAULTS = load({"GATEWAY_API_KEY": KEY})
         ("fly.toml", r'`kill_timeout = "(\d+)s"`'),
     ],
 )
-def test_whatever_stops_the_gateway_waits_longer_than_it_drains(place: str, pattern: str) -> None:
+def test_whatever_stops_the_gateway_waits_longer_than_it_takes(place: str, pattern: str) -> None:
     (waits,) = re.findall(pattern, GUIDE, re.MULTILINE)
-    assert int(waits) > DEFAULTS.server.drain_seconds + KILL_MARGIN_SECONDS, place
+    assert int(waits) > longest_stop(DEFAULTS), place
+
+
+def test_what_it_says_of_a_stop_is_what_a_stop_takes() -> None:
+    (more, admin) = re.findall(
+        r"`DRAIN_TIMEOUT_SECONDS` \+ (\d+).*?, and (\d+) more with `ADMIN_PORT`", GUIDE, re.DOTALL
+    )[0]
+    with_admin = load({"GATEWAY_API_KEY": KEY, "ADMIN_PORT": "9090"})
+    assert DEFAULTS.server.drain_seconds + int(more) == longest_stop(DEFAULTS)
+    assert longest_stop(DEFAULTS) + int(admin) == longest_stop(with_admin)
 
 
 def test_the_proxy_is_as_patient_and_as_large_as_the_gateway() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from gw import server
 from gw.doctor import limits, redis
 from gw.doctor.limits import Machine
 from gw.doctor.report import Section
-from gw.server import KILL_MARGIN_SECONDS
+from gw.supervised import Supervised
 
 from .doctor_answers import Client, Scripted, context, problems, said
 
@@ -113,8 +114,34 @@ def test_a_drain_as_long_as_a_patient_local_model_is_no_contradiction() -> None:
     assert problems(settings(**patient, LOCAL_LLM_BASE_URL="http://gpu:11434")) == []
 
 
-def test_a_stop_takes_as_long_as_the_server_lets_it() -> None:
-    assert limits.KILL_MARGIN == KILL_MARGIN_SECONDS
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, 43),
+        ({"DRAIN_TIMEOUT_SECONDS": "120"}, 133),
+        ({"LEDGER_ENABLED": "0"}, 35),
+        ({"ADMIN_PORT": "9090"}, 51),
+    ],
+)
+def test_a_stop_takes_as_long_as_all_that_the_server_waits_for(
+    environ: dict[str, str], seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    class Workers:
+        def __init__(self, *_: object, workers_kill_timeout: int, **__: object) -> None:
+            waits.append(workers_kill_timeout)
+
+        def serve(self) -> None: ...
+
+    monkeypatch.setattr(server, "Granian", Workers)
+    monkeypatch.setattr(server, "_catch_early_signals", lambda: None)
+    monkeypatch.setattr(Supervised, "start", lambda self: None)
+    monkeypatch.setattr(Supervised, "stop", lambda self: waits.append(self._stop_seconds))
+    chosen = {**environ, "PROMETHEUS_ENABLED": "0"}
+    server.run(context(**chosen).settings)
+    assert sum(waits) == limits.longest_stop(context(**chosen).settings) == seconds
+    assert f"A stop takes up to {seconds} s" in said(settings(**chosen), "ok")
 
 
 @pytest.mark.anyio
