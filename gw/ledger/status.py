@@ -1,4 +1,9 @@
-"""How the recorder is doing, for metrics, ``/health`` and the doctor: a small file that it keeps."""
+"""How the recorder is doing, for metrics, ``/health`` and the doctor: a small file that it keeps.
+
+The file is written over and over in its place, since a disk that is full has no room for a new one. It has
+two slots, each with a record as journals have them, and its turn: the newer one stays while the older one is
+overwritten. So whatever a reader sees of the one that is being written, the other is whole.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,10 @@ from typing import Any
 
 import orjson
 
-from .spool import STATUS
+from .spool import STATUS, framed, unframed
+
+#: Bytes of a slot, of which a record takes some 250.
+SLOT = 1024
 
 
 @dataclass(slots=True)
@@ -37,17 +45,29 @@ class Status:
 def read_status(spool: Path) -> Status | None:
     """None, where nothing was ever recorded, or what is there cannot be read."""
     try:
-        found: dict[str, Any] = orjson.loads((spool / STATUS).read_bytes())
-        return Status(**{f.name: found[f.name] for f in fields(Status) if f.name in found})
+        found = _newest((spool / STATUS).read_bytes())
+        return Status(**{f.name: found[f.name] for f in fields(Status) if f.name in found}) if found else None
     except (OSError, ValueError, TypeError):
         return None
 
 
 def write_status(spool: Path, status: Status) -> None:
-    """Readers see the old one or the new one. A disk that is full keeps the old one."""
-    new = spool / f".{STATUS}"
+    """Readers see the old one or the new one. There is one writer: whoever holds the spool's lock. A disk
+    that was full before there was any status, or that cannot be written, keeps it as it is."""
     with contextlib.suppress(OSError):
-        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(file, "wb") as out:  # noqa: PTH123 - a descriptor has no path
-            out.write(orjson.dumps(asdict(status)))
-        new.replace(spool / STATUS)
+        file = os.open(spool / STATUS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            newest = _newest(os.pread(file, 2 * SLOT, 0))
+            turn = newest["turn"] + 1 if newest else 0
+            record = framed(orjson.dumps({"turn": turn, **asdict(status)}))
+            # The first takes the room of both: later it may be gone.
+            os.pwrite(file, record.ljust(SLOT if turn else 2 * SLOT), turn % 2 * SLOT)
+        finally:
+            os.close(file)
+
+
+def _newest(file: bytes) -> dict[str, Any] | None:
+    """The newer record of those that are whole. Turns are counted, since clocks are set back."""
+    lines = (file[at : at + SLOT].partition(b"\n")[0] for at in (0, SLOT))
+    records = (orjson.loads(record) for line in lines if (record := unframed(line)))
+    return max(records, key=lambda record: int(record["turn"]), default=None)

@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from gw.ledger.status import read_status
 from perf.bench.processes import ROOT, Process, free_port
 
 from .prices import prices_file
@@ -160,11 +161,8 @@ class Stage:
 
     def recorded(self, since: float) -> bool:
         """Whether the recorder has said after ``since`` (Unix seconds) that nothing is left to be written."""
-        try:
-            status = orjson.loads((self.folder / "data" / "spool" / "status.json").read_bytes())
-        except (OSError, ValueError):
-            return False
-        return bool(status["at"] > since and status["error"] is None and status["backlog_bytes"] == 0)
+        status = read_status(self.folder / "data" / "spool")
+        return status is not None and status.at > since and status.error is None and not status.backlog_bytes
 
     def bill(self) -> list[Billed]:
         """The upstreams' bill so far."""
